@@ -1,0 +1,3 @@
+//! coracle: the command line.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! coracled: the daemon.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Starts one process as the OCI runtime specification says.

@@ -1,0 +1,1 @@
+//! LocalRuntime: the product's own runtime.

@@ -1,0 +1,1 @@
+//! Container log files: written by the shim, read by the engine.

@@ -1,0 +1,1 @@
+//! MockRuntime: a runtime in memory.

@@ -1,0 +1,1 @@
+//! Bridges, addresses, published ports.

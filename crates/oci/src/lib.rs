@@ -1,0 +1,1 @@
+//! OCI nouns: references, digests, platforms, manifests, image configurations.

@@ -1,0 +1,1 @@
+//! Container root file systems: one directory per layer, overlays over them, and what changed.

@@ -1,0 +1,1 @@
+//! Turns a container's configuration into an OCI runtime specification.

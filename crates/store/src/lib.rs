@@ -1,0 +1,1 @@
+//! The content store: blobs by digest, image names, leases, garbage collection, save and load.

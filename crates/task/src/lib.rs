@@ -1,0 +1,1 @@
+//! The task protocol between the engine and a shim.
