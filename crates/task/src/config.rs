@@ -1,0 +1,121 @@
+//! What the engine tells a shim about its container: `<bundle>/task.json`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use coracle_log::LogConfig;
+use oci_spec::runtime::Process;
+use oci_spec::runtime::Spec;
+use serde::Deserialize;
+use serde::Serialize;
+
+/// The name of the file in the bundle that holds a [`TaskConfig`].
+pub const TASK_FILE: &str = "task.json";
+
+/// The name of the file in the bundle that the shim writes its process id to.
+pub const PID_FILE: &str = "shim.pid";
+
+/// Everything that a shim must know to run one container. Written by the engine to
+/// `<bundle>/task.json` before it starts the shim.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TaskConfig {
+    /// The container's id, for messages.
+    pub id: String,
+    /// What to run, by the OCI runtime specification. `spec.root.path` is ignored: see
+    /// [`Self::rootfs`].
+    pub spec: Spec,
+    /// The container's root file system.
+    pub rootfs: Rootfs,
+    /// Whether the init process gets a pseudo terminal (then all output is stdout).
+    pub terminal: bool,
+    /// The terminal's first size: (rows, columns).
+    pub console_size: Option<(u16, u16)>,
+    /// Whether stdin stays open without an attached client (`OpenStdin`). If not, stdin is
+    /// `/dev/null`.
+    pub open_stdin: bool,
+    /// Whether the end of the first attached client's input closes stdin (`StdinOnce`). Has no
+    /// effect on a terminal.
+    pub stdin_once: bool,
+    /// The user to run as, `name|uid[:group|gid]`, looked up in the container's root. `None`:
+    /// `spec.process.user`.
+    pub user: Option<String>,
+    /// Additional groups (`--group-add`), by name or number.
+    pub groups: Vec<String>,
+    /// Whether a small init runs as process 1, forwards signals and reaps (`--init`).
+    pub init: bool,
+    /// The cgroup's parent below each hierarchy's root, e.g. `/coracle`.
+    pub cgroup_parent: String,
+    /// The cgroup's own name below its parent.
+    pub cgroup_name: String,
+    /// Where output is logged.
+    pub log: LogConfig,
+    /// Where the shim writes the [`Exit`](crate::Exit) record, as JSON, atomically. Its
+    /// directory must exist, and the file must not.
+    pub exit_file: PathBuf,
+    /// Whether the exit record is forced to disk (fsync) before waiters are answered. False
+    /// for `--rm`.
+    pub durable: bool,
+    /// Published ports that the shim serves while the container runs.
+    #[serde(default)]
+    pub ports: Vec<ProxyPort>,
+}
+
+/// A container's root file system. It is mounted in the container's private mount namespace:
+/// nothing of it is seen on the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rootfs {
+    /// An overlay mount.
+    Overlay {
+        /// Read-only layers, the topmost first. Not empty.
+        lower: Vec<PathBuf>,
+        /// Where changes go.
+        upper: PathBuf,
+        /// overlayfs' work directory, empty, on the same file system as `upper`.
+        work: PathBuf,
+    },
+    /// A directory, used as it is.
+    Bind(PathBuf),
+}
+
+/// One published port: connections to a listening socket are proxied to the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxyPort {
+    /// Which inherited descriptor: 0 is descriptor 4 of the shim. A bound and (for TCP)
+    /// listening socket.
+    pub fd_index: usize,
+    /// The socket's kind.
+    pub proto: Proto,
+    /// The container's address and port.
+    pub target: SocketAddr,
+}
+
+/// The transport protocol of a published port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Proto {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// An additional process in a running container.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ExecConfig {
+    /// Unique among the container's execs that weren't deleted.
+    pub exec_id: String,
+    /// What to run. For `--privileged` the caller puts all capabilities here.
+    pub process: Process,
+    /// Whether it gets a pseudo terminal.
+    pub terminal: bool,
+    /// Whether stdin is open, to be written by attached clients; if not, it is `/dev/null`.
+    /// The end of the first attached client's input closes it, except on a terminal.
+    pub stdin: bool,
+    /// As [`TaskConfig::user`].
+    pub user: Option<String>,
+    /// As [`TaskConfig::groups`].
+    pub groups: Vec<String>,
+    /// The terminal's first size: (rows, columns).
+    pub console_size: Option<(u16, u16)>,
+}

@@ -1,0 +1,135 @@
+//! Requests and replies, one per frame, as JSON.
+
+use oci_spec::runtime::LinuxResources;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::ErrorKind;
+use crate::Event;
+use crate::ExecConfig;
+use crate::Exit;
+use crate::Started;
+use crate::State;
+use crate::Stats;
+
+/// The version of the protocol. A shim answers no other.
+pub const VERSION: u32 = 1;
+
+/// The first frame in each direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The sender's [`VERSION`].
+    pub version: u32,
+}
+
+/// Which streams of a process a client wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachOptions {
+    /// Whether the client sends input.
+    pub stdin: bool,
+    /// Whether it is sent stdout.
+    pub stdout: bool,
+    /// Whether it is sent stderr.
+    pub stderr: bool,
+}
+
+/// What a client asks for. A `target` is an exec's id, or `None` for the init process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Creates the sandbox and starts the init process. Answer: [`Reply::Started`].
+    Start,
+    /// Makes an exec known, without starting it. Answer: [`Reply::Done`].
+    Exec(Box<ExecConfig>),
+    /// Starts a known exec. Answer: [`Reply::Started`].
+    StartExec {
+        /// Its id.
+        exec_id: String,
+    },
+    /// Forgets an exec that was never started or has ended. Answer: [`Reply::Done`].
+    DeleteExec {
+        /// Its id.
+        exec_id: String,
+    },
+    /// Sends a signal. Answer: [`Reply::Done`].
+    Kill {
+        /// To which process.
+        target: Option<String>,
+        /// Which signal, 1–64.
+        signal: i32,
+        /// To all processes of the container instead of the target only.
+        all: bool,
+    },
+    /// Waits for the end of a process. Answer, then: [`Reply::Exit`].
+    Wait {
+        /// Of which process.
+        target: Option<String>,
+    },
+    /// Asks for the state. Answer: [`Reply::State`].
+    State,
+    /// Freezes the container. Answer: [`Reply::Done`].
+    Pause,
+    /// Thaws it. Answer: [`Reply::Done`].
+    Resume,
+    /// Sets a terminal's size. Answer: [`Reply::Done`].
+    Resize {
+        /// Of which process.
+        target: Option<String>,
+        /// Lines.
+        rows: u16,
+        /// Columns.
+        cols: u16,
+    },
+    /// Closes stdin. Answer: [`Reply::Done`].
+    CloseStdin {
+        /// Of which process.
+        target: Option<String>,
+    },
+    /// Changes limits of the running container. Answer: [`Reply::Done`].
+    Update(Box<LinuxResources>),
+    /// Reads the resource use. Answer: [`Reply::Stats`].
+    Stats,
+    /// Lists the container's processes. Answer: [`Reply::Pids`].
+    Pids,
+    /// Turns the connection into the process' streams. Answer: [`Reply::Done`], then
+    /// [data frames](crate::frame::Data) in both directions until the process ended and its
+    /// output is drained.
+    Attach {
+        /// Of which process.
+        target: Option<String>,
+        /// Which streams.
+        options: AttachOptions,
+    },
+    /// Turns the connection into a stream of events. Answer: [`Reply::State`] as of now, then
+    /// [`Reply::Event`] for everything after that.
+    Events,
+    /// Ends the shim; refused while the container runs. Answer: [`Reply::Done`].
+    Shutdown,
+}
+
+/// What a shim answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// A process was started.
+    Started(Started),
+    /// A process ended.
+    Exit(Exit),
+    /// The state.
+    State(State),
+    /// The resource use.
+    Stats(Box<Stats>),
+    /// Process ids on the host.
+    Pids(Vec<i32>),
+    /// Something happened.
+    Event(Event),
+    /// It can't be done.
+    Error {
+        /// What kind of failure.
+        kind: ErrorKind,
+        /// What happened.
+        message: String,
+    },
+}
