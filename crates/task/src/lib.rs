@@ -12,9 +12,9 @@
 //! a broken frame the shim answers an error and closes the connection.
 //!
 //! # The life of a shim
-//! The engine writes [`TaskConfig`] to `<bundle>/task.json` and starts `coracle-shim --bundle
-//! <bundle>` with the listening socket as descriptor 3 and those of
-//! [`TaskConfig::ports`] from 4 on. The shim ends
+//! The engine writes [`TaskConfig`] to `<bundle>/task.json`, binds a socket ([`listen`]) and
+//! starts `coracle-shim --bundle <bundle>` ([`spawn_shim`]) with the listening socket as
+//! descriptor 3 and those of [`TaskConfig::ports`] from 4 on. The shim ends
 //! - after [`Request::Shutdown`], which is refused while the container runs;
 //! - when the container has ended, its exit record is written, and no client is connected for
 //!   a moment;
@@ -22,7 +22,7 @@
 //!
 //! If it is killed, the container dies with it, and there is no exit record.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod client;
 mod config;
@@ -30,6 +30,7 @@ mod error;
 pub mod frame;
 mod message;
 mod socket;
+mod spawn;
 mod state;
 mod stats;
 mod stream;
@@ -51,6 +52,9 @@ pub use message::Request;
 pub use message::VERSION;
 pub use socket::SharedStream;
 pub use socket::listen;
+pub use spawn::LISTEN_FD;
+pub use spawn::LOG_FILE;
+pub use spawn::spawn_shim;
 pub use state::Event;
 pub use state::ExecState;
 pub use state::Exit;

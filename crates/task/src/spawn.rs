@@ -1,0 +1,73 @@
+//! Starting a shim: what the engine does between writing `task.json` and connecting.
+
+#![allow(unsafe_code)]
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
+
+use rustix::fd::AsFd;
+use rustix::fd::FromRawFd;
+use rustix::fd::OwnedFd;
+use rustix::fd::RawFd;
+
+/// The name of the file in the bundle that a shim's own complaints go to.
+pub const LOG_FILE: &str = "shim.log";
+
+/// The shim's descriptor for its listening socket; those of the published ports follow.
+pub const LISTEN_FD: RawFd = 3;
+
+/// Starts `binary` as the shim of `bundle`, in a session of its own and with an empty
+/// environment. `listener` is the socket it serves (see [`listen`](crate::listen)), `ports` are
+/// the sockets that [`TaskConfig::ports`](crate::TaskConfig::ports) counts.
+///
+/// It is a child of the caller, who must reap it some time: it outlives the caller's
+/// interest in it. Connections are accepted from now on, as the socket listens already.
+pub fn spawn_shim(
+    binary: &Path,
+    bundle: &Path,
+    listener: impl AsFd,
+    ports: &[OwnedFd],
+) -> io::Result<Child> {
+    let count = RawFd::try_from(ports.len()).map_err(|_| io::ErrorKind::InvalidInput)? + 1;
+    let above = LISTEN_FD + count;
+    // Copies above all targets, so that no target overwrites a source.
+    let sources = std::iter::once(listener.as_fd())
+        .chain(ports.iter().map(AsFd::as_fd))
+        .map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, above))
+        .collect::<Result<Vec<_>, _>>()?;
+    let log = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(bundle.join(LOG_FILE))?;
+
+    let mut command = Command::new(binary);
+    command
+        .arg("--bundle")
+        .arg(bundle)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log);
+    let prepare = move || -> io::Result<()> {
+        // Fails only for the leader of a process group, which a new child isn't.
+        let _ = rustix::process::setsid();
+        for (target, source) in (LISTEN_FD..).zip(&sources) {
+            // SAFETY: the descriptor is only named, as the target of dup2, and never closed:
+            // `forget` below. This runs in the child before exec, where nothing else owns it.
+            let mut to = unsafe { OwnedFd::from_raw_fd(target) };
+            let result = rustix::io::dup2(source, &mut to);
+            std::mem::forget(to);
+            result?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec this makes only the system calls setsid and dup2, and
+    // neither allocates nor takes locks.
+    unsafe { command.pre_exec(prepare) };
+    command.spawn()
+}
