@@ -27,6 +27,7 @@ pub mod io;
 pub mod network;
 mod runtime;
 mod serde_util;
+pub mod signal;
 pub mod spec;
 pub mod stats;
 pub mod system;

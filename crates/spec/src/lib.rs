@@ -1,1 +1,62 @@
 //! Turns a container's configuration into an OCI runtime specification.
+//!
+//! **Owns** what Docker's options mean: [how an image's defaults are merged in](merge), [which
+//! options are refused](check), and [the specification](build) that a launcher carries out.
+//!
+//! **Must not know** how a container is started, stored or networked: whatever depends on those (a
+//! namespace's path, a volume's directory) comes in as [`Inputs`].
+//!
+//! **Invariants**
+//! - Every option is either honoured in the specification or refused by name; none is dropped.
+//! - The same inputs give the same specification.
+//! - `oci-spec`'s defaults are not Docker's: every structure starts empty and is filled here.
+#![forbid(unsafe_code)]
+
+mod build;
+mod capabilities;
+pub mod check;
+mod devices;
+mod error;
+mod merge;
+mod mounts;
+mod process;
+mod resources;
+mod security;
+
+pub use build::{Inputs, Namespace, Namespaces, build};
+pub use capabilities::capabilities;
+pub use check::check;
+pub use error::SpecError;
+pub use merge::{command, merge};
+pub use mounts::{MountKind, ResolvedMount, tmpfs_options};
+pub use process::exec_process;
+pub use resources::resources;
+pub use security::{SeccompChoice, SecurityOptions};
+
+/// What the host can do, as far as a specification depends on it.
+#[derive(Clone, Debug, Default)]
+pub struct Host {
+    /// The daemon runs as an ordinary user, in a user namespace of its own.
+    pub rootless: bool,
+    /// Control groups are version 2 only.
+    pub cgroup_v2: bool,
+    /// Capabilities in the daemon's bounding set, as `CAP_…`.
+    pub capabilities: Vec<String>,
+    /// `--default-shm-size`, bytes.
+    pub default_shm_size: i64,
+    /// `--default-ulimit`s.
+    pub default_ulimits: Vec<coracle_runtime::spec::Ulimit>,
+    /// `--no-new-privileges`.
+    pub no_new_privileges: bool,
+    /// `--seccomp-profile`: the content of a profile; `None` means the built-in one.
+    pub seccomp_profile: Option<String>,
+    /// Processors on line.
+    pub cpus: u32,
+    /// Whether the kernel accounts swap to control groups.
+    pub swap_accounting: bool,
+}
+
+/// An empty structure of `oci-spec`, whose own defaults are a container nobody asked for.
+fn empty<T: serde::de::DeserializeOwned>() -> Result<T, SpecError> {
+    serde_json::from_str("{}").map_err(SpecError::Shape)
+}
