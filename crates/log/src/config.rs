@@ -51,13 +51,13 @@ pub struct LogConfig {
     pub attrs: BTreeMap<String, String>,
 }
 
-/// A log option that can't be honoured.
+/// A log option that can't be honoured, in Docker's words.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum OptionError {
     /// No such driver.
     #[error("logger: no log driver named '{0}' is registered")]
     Driver(String),
-    /// The driver has no such option, or it isn't supported.
+    /// The driver has no such option, or this engine can't honour it.
     #[error("unknown log opt '{option}' for {driver} log driver")]
     Unknown {
         /// The driver's name.
@@ -75,6 +75,9 @@ pub enum OptionError {
         /// What is expected.
         reason: &'static str,
     },
+    /// Compression without rotation.
+    #[error("compress cannot be true when max-file is less than 2 or max-size is not set")]
+    Compress,
 }
 
 impl LogConfig {

@@ -36,6 +36,8 @@ mod stats;
 mod stream;
 
 pub use client::Client;
+pub use coracle_log::Stream;
+
 pub use config::ExecConfig;
 pub use config::PID_FILE;
 pub use config::Proto;
@@ -70,4 +72,3 @@ pub use stream::AttachReader;
 pub use stream::AttachWriter;
 pub use stream::Attached;
 pub use stream::Events;
-pub use stream::Stream;

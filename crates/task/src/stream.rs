@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::task::ready;
 
 use bytes::Bytes;
+use coracle_log::Stream;
 
 use crate::Event;
 use crate::Reply;
@@ -19,15 +20,6 @@ use crate::frame::FrameReader;
 use crate::frame::MAX_DATA;
 use crate::frame::send_data;
 use crate::socket::SharedStream;
-
-/// An output stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Stream {
-    /// Standard output; all output of a terminal.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
 
 /// The streams of a process. Dropping both halves detaches: the process runs on.
 #[derive(Debug)]

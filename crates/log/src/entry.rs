@@ -1,0 +1,66 @@
+//! One entry of a log.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+/// The most bytes of a line that one entry holds, as in Docker: longer lines are split into
+/// partial entries.
+pub const MAX_LINE: usize = 16 << 10;
+
+/// An output stream of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    /// Standard output; all output of a terminal.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl Stream {
+    /// The name in log files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+
+    /// The stream of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "stdout" => Some(Self::Stdout),
+            "stderr" => Some(Self::Stderr),
+            _ => None,
+        }
+    }
+}
+
+/// What a writer stores: a line, or a piece of a long one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Record<'a> {
+    pub(crate) stream: Stream,
+    /// Nanoseconds since 1970.
+    pub(crate) time: i64,
+    /// Without the newline.
+    pub(crate) line: &'a [u8],
+    pub(crate) part: Part,
+}
+
+/// How a record relates to a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// A whole line.
+    Whole,
+    /// The `ordinal`th piece (from 1) of the line `id`; a newline followed the last one.
+    Piece { id: u64, ordinal: u32, last: bool },
+}
+
+impl Part {
+    /// Whether a newline followed in the output.
+    pub(crate) const fn ends_line(self) -> bool {
+        matches!(self, Self::Whole | Self::Piece { last: true, .. })
+    }
+}
