@@ -1,6 +1,6 @@
 //! Reading JSON as Docker's clients write it: `null` stands for "nothing given" anywhere.
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Reads `null` as the type's default.
 pub(crate) fn null_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -9,6 +9,25 @@ where
     T: Default + Deserialize<'de>,
 {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Writes an empty collection as `null`, as dockerd shows what was not asked for.
+pub(crate) fn empty_as_null<'a, S, T>(value: &'a T, serializer: S) -> Result<S::Ok, S::Error>
+where
+    S: Serializer,
+    T: Serialize,
+    &'a T: IntoIterator,
+{
+    if value.into_iter().next().is_none() {
+        serializer.serialize_none()
+    } else {
+        value.serialize(serializer)
+    }
+}
+
+/// Whether a value is its type's default, for Go's `omitempty`.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Declares a struct in Docker's JSON style: PascalCase names, every field optional, `null` read as

@@ -52,6 +52,7 @@ wire! {
         /// Whether the creating client means to attach to standard error.
         pub attach_stderr: bool,
         /// Ports the container listens on, as `"80/tcp"`.
+        #[serde(skip_serializing_if = "crate::serde_util::is_default")]
         pub exposed_ports: BTreeMap<String, Empty>,
         /// Whether the process gets a terminal.
         pub tty: bool,
@@ -64,22 +65,28 @@ wire! {
         /// Arguments, or the whole command where there is no entry point; `None` takes the image's.
         pub cmd: Option<StringOrList>,
         /// How health is checked; `None` takes the image's.
+        #[serde(skip_serializing_if = "crate::serde_util::is_default")]
         pub healthcheck: Option<HealthConfig>,
         /// Windows only; refused when set.
+        #[serde(skip_serializing_if = "crate::serde_util::is_default")]
         pub args_escaped: bool,
         /// The image, as the user named it.
         pub image: String,
         /// Paths that get an anonymous volume.
+        #[serde(serialize_with = "crate::serde_util::empty_as_null")]
         pub volumes: BTreeMap<String, Empty>,
         /// Working directory; empty takes the image's, or `/`.
         pub working_dir: String,
         /// The command's fixed part; `None` takes the image's, `[""]` or `[]` clears it.
         pub entrypoint: Option<StringOrList>,
         /// No network at all.
+        #[serde(skip_serializing_if = "crate::serde_util::is_default")]
         pub network_disabled: bool,
         /// MAC address on the main network (before API 1.44; newer clients set it on the endpoint).
+        #[serde(skip_serializing_if = "crate::serde_util::is_default")]
         pub mac_address: String,
         /// Build triggers of the image; kept, not used by a run.
+        #[serde(serialize_with = "crate::serde_util::empty_as_null")]
         pub on_build: Vec<String>,
         /// Labels.
         pub labels: BTreeMap<String, String>,

@@ -9,6 +9,7 @@ wire! {
     /// `HostConfig` of Docker's API.
     pub struct HostConfig {
         /// `source:target[:options]`, where source is a host path or a volume's name.
+        #[serde(serialize_with = "crate::serde_util::empty_as_null")]
         pub binds: Vec<String>,
         /// Where the client wrote the id; kept for inspect only.
         #[serde(rename = "ContainerIDFile")]
@@ -26,14 +27,18 @@ wire! {
         /// Driver for volumes named in `binds`.
         pub volume_driver: String,
         /// Containers whose mounts to take: `name[:ro|rw]`.
+        #[serde(serialize_with = "crate::serde_util::empty_as_null")]
         pub volumes_from: Vec<String>,
         /// Initial terminal size: rows, columns.
         pub console_size: Option<[u16; 2]>,
         /// Annotations for the runtime.
+        #[serde(skip_serializing_if = "crate::serde_util::is_default")]
         pub annotations: BTreeMap<String, String>,
         /// Capabilities to add, with or without `CAP_`; `ALL` means all.
+        #[serde(serialize_with = "crate::serde_util::empty_as_null")]
         pub cap_add: Vec<String>,
         /// Capabilities to drop.
+        #[serde(serialize_with = "crate::serde_util::empty_as_null")]
         pub cap_drop: Vec<String>,
         /// `private` or `host`; empty means the daemon's default.
         pub cgroupns_mode: String,
@@ -44,14 +49,17 @@ wire! {
         /// Search domains.
         pub dns_search: Vec<String>,
         /// `host:ip` lines for the hosts file; ip may be `host-gateway`.
+        #[serde(serialize_with = "crate::serde_util::empty_as_null")]
         pub extra_hosts: Vec<String>,
         /// Additional groups, by name or number.
+        #[serde(serialize_with = "crate::serde_util::empty_as_null")]
         pub group_add: Vec<String>,
         /// `none`, `private`, `shareable`, `host`, `container:<name|id>`; empty means the default.
         pub ipc_mode: String,
         /// Cgroup to use (`container:<id>`); refused when set.
         pub cgroup: String,
         /// Legacy links: `container[:alias]`.
+        #[serde(serialize_with = "crate::serde_util::empty_as_null")]
         pub links: Vec<String>,
         /// From -1000 to 1000.
         pub oom_score_adj: i64,
@@ -64,10 +72,13 @@ wire! {
         /// Root file system read-only.
         pub readonly_rootfs: bool,
         /// `seccomp=…`, `no-new-privileges[:bool]`, `apparmor=…`, `label=…`, `systempaths=unconfined`.
+        #[serde(serialize_with = "crate::serde_util::empty_as_null")]
         pub security_opt: Vec<String>,
         /// Storage driver options, such as `size`.
+        #[serde(skip_serializing_if = "crate::serde_util::is_default")]
         pub storage_opt: BTreeMap<String, String>,
         /// Tmpfs mounts: path to mount options.
+        #[serde(skip_serializing_if = "crate::serde_util::is_default")]
         pub tmpfs: BTreeMap<String, String>,
         /// Empty or `host`.
         #[serde(rename = "UTSMode")]
@@ -77,6 +88,7 @@ wire! {
         /// Bytes of /dev/shm; 0 means 64 MiB.
         pub shm_size: i64,
         /// Namespaced kernel parameters.
+        #[serde(skip_serializing_if = "crate::serde_util::is_default")]
         pub sysctls: BTreeMap<String, String>,
         /// How the container is isolated: `process`, `vm`, or empty for the daemon's default.
         pub runtime: String,
@@ -119,13 +131,16 @@ wire! {
         /// Host devices to add.
         pub devices: Vec<DeviceMapping>,
         /// Device access rules: `c 1:3 rwm`.
+        #[serde(serialize_with = "crate::serde_util::empty_as_null")]
         pub device_cgroup_rules: Vec<String>,
         /// Devices by driver (`--gpus`).
+        #[serde(serialize_with = "crate::serde_util::empty_as_null")]
         pub device_requests: Vec<DeviceRequest>,
         /// Kernel memory limit; long deprecated, refused when set.
+        #[serde(skip_serializing_if = "crate::serde_util::is_default")]
         pub kernel_memory: i64,
         /// Kernel TCP memory limit; refused when set.
-        #[serde(rename = "KernelMemoryTCP")]
+        #[serde(rename = "KernelMemoryTCP", skip_serializing_if = "crate::serde_util::is_default")]
         pub kernel_memory_tcp: i64,
         /// Soft memory limit, bytes.
         pub memory_reservation: i64,

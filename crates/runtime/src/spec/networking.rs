@@ -25,6 +25,7 @@ wire! {
         /// Driver options.
         pub driver_opts: Option<BTreeMap<String, String>>,
         /// The highest one gives the default route.
+        #[serde(skip_serializing_if = "crate::serde_util::is_default")]
         pub gw_priority: i64,
         /// The network's id.
         #[serde(rename = "NetworkID")]
@@ -57,13 +58,13 @@ wire! {
     /// Static addresses.
     pub struct EndpointIpam {
         /// IPv4.
-        #[serde(rename = "IPv4Address")]
+        #[serde(rename = "IPv4Address", skip_serializing_if = "crate::serde_util::is_default")]
         pub ipv4_address: String,
         /// IPv6.
-        #[serde(rename = "IPv6Address")]
+        #[serde(rename = "IPv6Address", skip_serializing_if = "crate::serde_util::is_default")]
         pub ipv6_address: String,
         /// Link-local addresses.
-        #[serde(rename = "LinkLocalIPs")]
+        #[serde(rename = "LinkLocalIPs", skip_serializing_if = "crate::serde_util::is_default")]
         pub link_local_ips: Vec<String>,
     }
 }

@@ -1,0 +1,49 @@
+//! How Docker writes JSON: PascalCase names, `null` for what is not there, `omitempty`.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Reads `null` as the type's default.
+pub(crate) fn null_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Writes an empty collection as `null`, as Go writes a nil slice or map.
+pub(crate) fn empty_as_null<'a, S, T>(value: &'a T, serializer: S) -> Result<S::Ok, S::Error>
+where
+    S: Serializer,
+    T: Serialize,
+    &'a T: IntoIterator,
+{
+    if value.into_iter().next().is_none() {
+        serializer.serialize_none()
+    } else {
+        value.serialize(serializer)
+    }
+}
+
+/// Whether a value is its type's default, for Go's `omitempty`.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Declares structs in Docker's JSON style: PascalCase names, every field optional when read, `null`
+/// read as the default. Field order is Docker's, because `docker inspect` shows it.
+macro_rules! wire {
+    ($($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident: $ty:ty,)* })*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[serde(rename_all = "PascalCase", default)]
+        pub struct $name {
+            $(
+                $(#[$fmeta])*
+                #[serde(deserialize_with = "crate::wire::null_default")]
+                pub $field: $ty,
+            )*
+        }
+    )*};
+}
+pub(crate) use wire;
