@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::entry::Record;
+use crate::record::Record;
 use crate::stamp::Stamper;
 
 /// Encodes records.
@@ -109,8 +109,8 @@ fn escape_one<'a>(tail: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::Part;
     use crate::entry::Stream;
+    use crate::record::Part;
 
     fn encode(line: &[u8], part: Part, attrs: &[(&str, &str)]) -> String {
         let attrs = attrs

@@ -25,6 +25,8 @@ mod options;
 #[cfg(feature = "read")]
 mod read;
 #[cfg(feature = "write")]
+mod record;
+#[cfg(feature = "write")]
 mod split;
 #[cfg(feature = "write")]
 mod stamp;

@@ -13,8 +13,8 @@
 //! message PartialLogEntryMetadata { bool last = 1; string id = 2; int32 ordinal = 3; }
 //! ```
 
-use crate::entry::Part;
-use crate::entry::Record;
+use crate::record::Part;
+use crate::record::Record;
 
 const VARINT: u8 = 0;
 const BYTES: u8 = 2;

@@ -2,9 +2,9 @@
 //! [`MAX_LINE`] becomes pieces of that length, which share the first one's time.
 
 use crate::entry::MAX_LINE;
-use crate::entry::Part;
-use crate::entry::Record;
 use crate::entry::Stream;
+use crate::record::Part;
+use crate::record::Record;
 
 /// The unfinished line of one stream.
 #[derive(Debug)]

@@ -7,11 +7,11 @@ use std::io::SeekFrom;
 
 use crate::config::Driver;
 use crate::config::LogConfig;
-use crate::entry::Record;
 use crate::entry::Stream;
 use crate::file::RotatedFile;
 use crate::json::JsonEncoder;
 use crate::local;
+use crate::record::Record;
 use crate::split::Splitter;
 use crate::stamp::Clock;
 use crate::stamp::now;

@@ -189,9 +189,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::entry::Part;
-    use crate::entry::Record;
     use crate::json::JsonEncoder;
+    use crate::record::Part;
+    use crate::record::Record;
 
     proptest! {
         #[test]
