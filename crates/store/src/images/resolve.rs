@@ -1,0 +1,173 @@
+//! From what users write to an image, by Docker's rules.
+
+use coracle_oci::Descriptor;
+use coracle_oci::Digest;
+use coracle_oci::Reference;
+
+use crate::Image;
+use crate::ImageId;
+use crate::Store;
+use crate::StoreError;
+use crate::images::Record;
+use crate::images::State;
+
+/// The shortest prefix of an id that is looked up.
+const MIN_PREFIX: usize = 1;
+
+/// What a text turned out to name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// An image by (the start of) its id.
+    Id(ImageId),
+    /// An image by one of its names.
+    Name(ImageId, Reference),
+}
+
+impl Found {
+    pub(crate) fn id(&self) -> &ImageId {
+        match self {
+            Self::Id(id) | Self::Name(id, _) => id,
+        }
+    }
+}
+
+impl State {
+    /// Finds the image that `text` names: a full id, else a reference, else the start of an id.
+    pub(crate) fn find(&self, text: &str) -> Result<Found, StoreError> {
+        if let Some(id) = full_id(text) {
+            return match self.images.contains_key(&id) {
+                true => Ok(Found::Id(id)),
+                false => Err(StoreError::NoSuchImage(id.to_string())),
+            };
+        }
+        let reference = Reference::parse_normalized(text)?;
+        if let Some((name, id)) = self.by_reference(&reference) {
+            return Ok(Found::Name(id, name));
+        }
+        match self.by_prefix(text)? {
+            Some(id) => Ok(Found::Id(id)),
+            None => Err(StoreError::NoSuchImage(reference.familiar())),
+        }
+    }
+
+    /// Looks a name up. If it has a digest, its tag is of no account.
+    pub(crate) fn by_reference(&self, reference: &Reference) -> Option<(Reference, ImageId)> {
+        let name = match reference.digest() {
+            Some(digest) => reference.with_digest(digest.clone()),
+            None => reference.clone(),
+        };
+        let id = self.names.get(&name)?.clone();
+        Some((name, id))
+    }
+
+    fn by_prefix(&self, text: &str) -> Result<Option<ImageId>, StoreError> {
+        let (algorithm, hex) = text.split_once(':').unwrap_or(("", text));
+        let is_hex = hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if hex.len() < MIN_PREFIX || !is_hex {
+            return Ok(None);
+        }
+        let mut found = self.images.keys().filter(|id| {
+            id.hex().starts_with(hex)
+                && (algorithm.is_empty() || algorithm == id.algorithm().as_str())
+        });
+        match (found.next(), found.next()) {
+            (None, _) => Ok(None),
+            (Some(id), None) => Ok(Some(id.clone())),
+            (Some(_), Some(_)) => Err(StoreError::Ambiguous(text.into())),
+        }
+    }
+}
+
+/// 64 hexadecimal digits, or a digest: an id that can be nothing else.
+fn full_id(text: &str) -> Option<Digest> {
+    Digest::parse(text)
+        .or_else(|_| Digest::from_hex(coracle_oci::Algorithm::Sha256, text))
+        .ok()
+}
+
+impl Store {
+    /// The image that `text` names: `busybox`, `busybox:1.36`, `name@digest`, an image id or the
+    /// start of one.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchImage`], [`StoreError::Ambiguous`], [`StoreError::Reference`];
+    /// [`StoreError::Incomplete`] or [`StoreError::Damaged`] if the image has lost content.
+    pub fn image(&self, text: &str) -> Result<Image, StoreError> {
+        let state = self.inner.images.state();
+        let found = state.find(text)?;
+        self.view(record(&state, found.id())?)
+    }
+
+    /// The image with this id.
+    pub fn image_by_id(&self, id: &ImageId) -> Result<Image, StoreError> {
+        let state = self.inner.images.state();
+        self.view(record(&state, id)?)
+    }
+
+    /// The id that `text` names, as [`Store::image`] has it, without reading the image.
+    pub fn image_id(&self, text: &str) -> Result<ImageId, StoreError> {
+        Ok(self.inner.images.state().find(text)?.id().clone())
+    }
+
+    /// What a name stands for: a manifest, or an index with the image's manifest in it. It is what a
+    /// push sends, and what a pull compares with.
+    pub fn target(&self, reference: &Reference) -> Option<Descriptor> {
+        let state = self.inner.images.state();
+        let (name, id) = state.by_reference(reference)?;
+        let record = state.images.get(&id)?;
+        record
+            .all_names()
+            .find(|n| n.name == name)
+            .map(|n| n.target.clone())
+    }
+
+    /// The names with tags of the repository of `reference`, sorted.
+    pub fn tags(&self, reference: &Reference) -> Vec<Reference> {
+        let state = self.inner.images.state();
+        state
+            .names
+            .keys()
+            .filter(|name| {
+                name.digest().is_none()
+                    && name.domain() == reference.domain()
+                    && name.path() == reference.path()
+            })
+            .cloned()
+            .collect()
+    }
+
+    /// All images, in no order that means anything. One that has lost content is left out, with a
+    /// warning in the log.
+    pub fn images(&self) -> Vec<Image> {
+        let state = self.inner.images.state();
+        state
+            .images
+            .values()
+            .filter_map(|record| match self.view(record) {
+                Ok(image) => Some(image),
+                Err(error) => {
+                    tracing::warn!("image {} is left out: {error}", record.id);
+                    None
+                }
+            })
+            .collect()
+    }
+
+    /// The ids of the images that were made from `id` here.
+    pub fn children(&self, id: &ImageId) -> Vec<ImageId> {
+        self.inner
+            .images
+            .state()
+            .children(id)
+            .map(|record| record.id.clone())
+            .collect()
+    }
+}
+
+/// The record of an id.
+pub(crate) fn record<'a>(state: &'a State, id: &ImageId) -> Result<&'a Record, StoreError> {
+    state
+        .images
+        .get(id)
+        .ok_or_else(|| StoreError::NoSuchImage(id.to_string()))
+}
