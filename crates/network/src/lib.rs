@@ -1,1 +1,90 @@
 //! Bridges, addresses, published ports.
+//!
+//! Owns the bridges of a daemon and all that hangs on them: subnets and addresses, network
+//! namespaces and the veth pairs into them, the firewall table, published ports and their
+//! user-space proxy, and the texts of `/etc/resolv.conf` and `/etc/hosts`. It knows containers by an
+//! opaque id only, and neither their processes nor how they are stored or shown.
+//!
+//! What to call, in order:
+//!
+//! 1. At the daemon's start [`Networks::open`], then [`Networks::restore`] with what still runs, and
+//!    [`remove_stale_netns`].
+//! 2. For a container [`create_netns`], [`Networks::attach`], [`Networks::publish`] and
+//!    [`Networks::expose`]; the sockets of the bindings go to its shim, which runs `proxy::serve`
+//!    with each. For no network at all [`create_netns`] suffices: it has a loopback.
+//! 3. When it has ended [`Networks::release`] and [`remove_netns`], in any order.
+//!
+//! Invariants:
+//! - All steps are idempotent, and what a crash left is found by the next try or by `restore`.
+//! - An address has one owner, and is given back only when that one is released.
+//! - No other table, bridge or interface than our own is ever changed, nor is a kernel setting that
+//!   has the right value.
+//! - A thread of the runtime is never in a foreign namespace.
+//! - The calling process's network namespace at the time of a call is "the host".
+//!
+//! The kernel is spoken to directly (netlink), and `nft` for the firewall alone. Without `nft`
+//! ports are served by the proxy, and containers can't reach beyond the host; a warning says so.
+//! See `nft/rules.rs` for the rules, and for what a firewall of the host must let pass.
+
+#![deny(unsafe_code)]
+
+#[cfg(feature = "manage")]
+mod bridge;
+#[cfg(feature = "manage")]
+mod config;
+#[cfg(feature = "manage")]
+mod endpoint;
+#[cfg(feature = "manage")]
+mod error;
+#[cfg(feature = "manage")]
+mod hosts;
+#[cfg(feature = "manage")]
+mod ipam;
+#[cfg(feature = "manage")]
+mod mac;
+#[cfg(feature = "manage")]
+mod netlink;
+#[cfg(feature = "manage")]
+mod netns;
+#[cfg(feature = "manage")]
+mod network;
+#[cfg(feature = "manage")]
+mod networks;
+#[cfg(feature = "manage")]
+mod nft;
+#[cfg(feature = "manage")]
+mod pools;
+#[cfg(feature = "manage")]
+mod ports;
+mod proto;
+#[cfg(feature = "proxy")]
+pub mod proxy;
+#[cfg(feature = "manage")]
+mod resolv;
+#[cfg(feature = "manage")]
+mod state;
+#[cfg(feature = "manage")]
+mod subnet;
+#[cfg(feature = "manage")]
+mod sys;
+#[cfg(feature = "manage")]
+mod sysctl;
+#[cfg(feature = "manage")]
+mod veth;
+
+pub use proto::Proto;
+#[cfg(feature = "manage")]
+pub use {
+    config::{AddressPool, Config, default_pools},
+    endpoint::{Assigned, Endpoint, EndpointConfig},
+    error::{Error, Result},
+    hosts::{HostAddress, HostsFile, hosts_file, parse_extra_host},
+    ipam::Ipam,
+    mac::MacAddr,
+    netns::{create_netns, remove_netns, remove_stale_netns},
+    network::{DEFAULT_NETWORK, Network, NetworkSpec, Pool, PoolSpec},
+    networks::{Live, Networks},
+    ports::{Exposure, PortBinding, PortMapping, PortRequest, Published},
+    resolv::{Dns, Reach, host_resolv_conf_path, resolv_conf},
+    subnet::{Subnet, parse_interface_address},
+};

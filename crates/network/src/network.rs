@@ -1,0 +1,268 @@
+//! A bridge network: what it is, and how one is asked for.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::check_mtu;
+use crate::endpoint::check_ifname;
+use crate::error::{Error, Result};
+use crate::ipam::Ipam;
+use crate::subnet::Subnet;
+
+/// Name of the default network.
+pub const DEFAULT_NETWORK: &str = "bridge";
+
+const OPTION_NAME: &str = "com.docker.network.bridge.name";
+const OPTION_ICC: &str = "com.docker.network.bridge.enable_icc";
+const OPTION_MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
+const OPTION_HOST_IP: &str = "com.docker.network.bridge.host_binding_ipv4";
+const OPTION_DEFAULT: &str = "com.docker.network.bridge.default_bridge";
+const OPTION_MTU: &str = "com.docker.network.driver.mtu";
+
+/// Addresses of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// All of them.
+    pub subnet: Subnet,
+    /// Those that are given out when none is asked for by name.
+    #[serde(default)]
+    pub range: Option<Subnet>,
+    /// The bridge's own.
+    pub gateway: IpAddr,
+    /// Those that nobody gets, by what they are for.
+    #[serde(default)]
+    pub reserved: BTreeMap<String, IpAddr>,
+}
+
+impl Pool {
+    /// The bookkeeping of its addresses, with the bridge's own and the reserved ones taken.
+    pub(crate) fn ipam(&self) -> Result<Ipam> {
+        let mut ipam = Ipam::new(self.subnet, self.range)?;
+        for ip in std::iter::once(&self.gateway).chain(self.reserved.values()) {
+            ipam.reserve(*ip)?;
+        }
+        Ok(ipam)
+    }
+}
+
+/// A bridge network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Its name, unique.
+    pub name: String,
+    /// When it was made: nanoseconds since 1970, UTC.
+    pub created: u64,
+    /// Name of its bridge.
+    pub bridge: String,
+    /// IPv4 addresses.
+    pub ipv4: Pool,
+    /// IPv6 addresses, if it has IPv6.
+    pub ipv6: Option<Pool>,
+    /// Whether it is cut off from all others, the host excepted.
+    pub internal: bool,
+    /// Whether its containers reach each other.
+    pub icc: bool,
+    /// Whether what leaves it gets the host's address.
+    pub masquerade: bool,
+    /// Largest packet in bytes.
+    pub mtu: u32,
+    /// Host address of published ports that ask for none.
+    pub host_ip: Option<IpAddr>,
+    /// The options that it was asked for with.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+    /// The user's labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Network {
+    /// Its addresses, IPv4 first.
+    pub(crate) fn pools(&self) -> impl Iterator<Item = &Pool> {
+        std::iter::once(&self.ipv4).chain(&self.ipv6)
+    }
+
+    /// Whether it is the default network.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.name == DEFAULT_NETWORK
+    }
+
+    /// What it shows as its options: for the default network, how it is configured, as Docker does.
+    #[must_use]
+    pub fn docker_options(&self) -> BTreeMap<String, String> {
+        if !self.is_default() {
+            return self.options.clone();
+        }
+        let host_ip = self
+            .host_ip
+            .map_or_else(|| "0.0.0.0".to_owned(), |ip| ip.to_string());
+        [
+            (OPTION_DEFAULT, "true".to_owned()),
+            (OPTION_ICC, self.icc.to_string()),
+            (OPTION_MASQUERADE, self.masquerade.to_string()),
+            (OPTION_HOST_IP, host_ip),
+            (OPTION_NAME, self.bridge.clone()),
+            (OPTION_MTU, self.mtu.to_string()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into()
+    }
+}
+
+/// Addresses that are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct PoolSpec {
+    /// The subnet; else the next free one of the default pools.
+    pub subnet: Option<Subnet>,
+    /// The part of it that addresses are given out of.
+    pub range: Option<Subnet>,
+    /// The bridge's own address; else the first.
+    pub gateway: Option<IpAddr>,
+    /// Addresses that nobody gets.
+    pub reserved: BTreeMap<String, IpAddr>,
+}
+
+/// A network that is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct NetworkSpec {
+    /// Its name.
+    pub name: String,
+    /// IPv4 addresses.
+    pub ipv4: PoolSpec,
+    /// IPv6 addresses, if it shall have IPv6.
+    pub ipv6: Option<PoolSpec>,
+    /// Whether it is cut off from all others, the host excepted.
+    pub internal: bool,
+    /// Driver options (`com.docker.network.…`); an unknown one is refused.
+    pub options: BTreeMap<String, String>,
+    /// The user's labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What the driver options of a spec say.
+pub(crate) struct Options {
+    pub(crate) bridge: Option<String>,
+    pub(crate) icc: bool,
+    pub(crate) masquerade: bool,
+    pub(crate) host_ip: Option<IpAddr>,
+    pub(crate) mtu: Option<u32>,
+}
+
+impl NetworkSpec {
+    /// Checks the name and reads the options.
+    pub(crate) fn check(&self) -> Result<Options> {
+        let name = &self.name;
+        let mut bytes = name.bytes();
+        let valid = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())
+            && bytes.all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+            && name.len() <= 255;
+        if !valid {
+            return Err(Error::Invalid(format!(
+                "invalid network name {name:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+            )));
+        }
+        if matches!(name.as_str(), "host" | "none" | "default" | "container") {
+            return Err(Error::Invalid(format!(
+                "operation is not permitted on predefined {name} network"
+            )));
+        }
+        let mut options = Options {
+            bridge: None,
+            icc: true,
+            masquerade: true,
+            host_ip: None,
+            mtu: None,
+        };
+        for (key, value) in &self.options {
+            let bad =
+                || Error::Invalid(format!("invalid value {value:?} for network option {key}"));
+            match key.as_str() {
+                OPTION_NAME => {
+                    check_ifname(value)?;
+                    options.bridge = Some(value.clone());
+                }
+                OPTION_ICC => options.icc = parse_bool(value).ok_or_else(bad)?,
+                OPTION_MASQUERADE => options.masquerade = parse_bool(value).ok_or_else(bad)?,
+                OPTION_HOST_IP => options.host_ip = Some(value.parse().map_err(|_| bad())?),
+                OPTION_MTU => {
+                    let mtu = value.parse().map_err(|_| bad())?;
+                    check_mtu(mtu)?;
+                    options.mtu = Some(mtu);
+                }
+                _ => return Err(Error::Unsupported(format!("network option {key}"))),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// What Go's `strconv.ParseBool` takes.
+fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(name: &str, options: &[(&str, &str)]) -> NetworkSpec {
+        let options = options
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        NetworkSpec {
+            name: name.to_owned(),
+            options,
+            ..NetworkSpec::default()
+        }
+    }
+
+    #[test]
+    fn options_are_read_or_refused_by_name() {
+        let options = spec("web", &[(OPTION_ICC, "False"), (OPTION_MTU, "1400")])
+            .check()
+            .unwrap();
+        assert!(!options.icc && options.masquerade);
+        assert_eq!(options.mtu, Some(1400));
+        for (key, value) in [
+            (OPTION_ICC, "maybe"),
+            (OPTION_MTU, "1"),
+            (OPTION_NAME, "a b"),
+            (OPTION_HOST_IP, "x"),
+        ] {
+            assert!(
+                spec("web", &[(key, value)]).check().is_err(),
+                "{key}={value}"
+            );
+        }
+        let error = spec(
+            "web",
+            &[("com.docker.network.bridge.trusted_host_interfaces", "x")],
+        )
+        .check()
+        .err()
+        .unwrap();
+        assert!(
+            error
+                .to_string()
+                .contains("trusted_host_interfaces is not supported")
+        );
+    }
+
+    #[test]
+    fn names_are_checked() {
+        for bad in ["", "-a", "a b", "a/b", "host", "none", "a\n"] {
+            assert!(spec(bad, &[]).check().is_err(), "{bad:?}");
+        }
+        assert!(spec("a_b.c-1", &[]).check().is_ok());
+    }
+}

@@ -1,0 +1,462 @@
+//! Our rules: what they say, and how they change.
+//!
+//!     prerouting, output (nat)   to this host, published port  -> the container (maps)
+//!     forward (filter)           replies, published ports, same bridge: accept
+//!                                else into one of our bridges, or out of an internal one: drop
+//!     postrouting (nat)          out of a network by another way than its bridge: masquerade
+//!                                back into its own bridge through a published port: masquerade
+//!
+//! Which ports are published stands in maps, from protocol and port (and host address, if it isn't
+//! all of them) to a container's address and to its port. Two maps, since `nft` 1.0 can't declare
+//! one with a concatenated value in JSON. So publishing changes elements, never rules.
+//!
+//! `accept` ends only our own chain: a packet that another table drops stays dropped. Where someone
+//! else's `forward` chain has the policy `drop` (dockerd's iptables rules, a firewall of the
+//! host's), they must let our bridges pass.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+
+use super::json::{
+    Command, Hook, concat, connection, dnat, is, is_not, jump, look_up, meta, payload, prefix,
+    simple, to_this_host,
+};
+use crate::Proto;
+use crate::network::Network;
+use crate::subnet::Subnet;
+
+/// A published port as the firewall sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) ipv4: bool,
+    /// `None`: any address of this host.
+    pub(crate) host_ip: Option<IpAddr>,
+    pub(crate) proto: Proto,
+    pub(crate) port: u16,
+}
+
+/// Where a published port leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) ip: IpAddr,
+    pub(crate) port: u16,
+}
+
+/// Published ports by their key.
+pub(crate) type Elements = BTreeMap<Key, Target>;
+
+/// What the rules depend on, besides published ports.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Networks {
+    bridges: Vec<Bridge>,
+    /// Whether a proxy serves what comes from 127.0.0.1.
+    proxy: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Bridge {
+    name: String,
+    subnets: Vec<Subnet>,
+    internal: bool,
+    icc: bool,
+    masquerade: bool,
+}
+
+impl Networks {
+    pub(crate) fn new<'a>(networks: impl Iterator<Item = &'a Network>, proxy: bool) -> Self {
+        let bridges = networks.map(|n| Bridge {
+            name: n.bridge.clone(),
+            subnets: n.pools().map(|p| p.subnet).collect(),
+            internal: n.internal,
+            icc: n.icc,
+            masquerade: n.masquerade,
+        });
+        Self {
+            bridges: bridges.collect(),
+            proxy,
+        }
+    }
+}
+
+const MAP_KEY_ANY: &[&str] = &["inet_proto", "inet_service"];
+const MAP_KEY_4: &[&str] = &["ipv4_addr", "inet_proto", "inet_service"];
+const MAP_KEY_6: &[&str] = &["ipv6_addr", "inet_proto", "inet_service"];
+
+/// A pair of maps, from the same keys to addresses and to ports.
+struct Maps {
+    address: &'static str,
+    port: &'static str,
+    key: &'static [&'static str],
+    ipv4: bool,
+    any_host_ip: bool,
+}
+
+/// The more special ones first: that is the order in which they are asked.
+const MAPS: [Maps; 4] = [
+    Maps {
+        address: "one4_address",
+        port: "one4_port",
+        key: MAP_KEY_4,
+        ipv4: true,
+        any_host_ip: false,
+    },
+    Maps {
+        address: "one6_address",
+        port: "one6_port",
+        key: MAP_KEY_6,
+        ipv4: false,
+        any_host_ip: false,
+    },
+    Maps {
+        address: "any4_address",
+        port: "any4_port",
+        key: MAP_KEY_ANY,
+        ipv4: true,
+        any_host_ip: true,
+    },
+    Maps {
+        address: "any6_address",
+        port: "any6_port",
+        key: MAP_KEY_ANY,
+        ipv4: false,
+        any_host_ip: true,
+    },
+];
+
+const BRIDGES: &str = "@bridges";
+
+/// The whole table, made anew: whatever it held is replaced in the same transaction.
+pub(crate) fn rebuild(networks: &Networks, elements: &Elements) -> Vec<Command> {
+    // Adding first makes deleting right also where there is none.
+    let mut commands = vec![Command::AddTable, Command::DeleteTable, Command::AddTable];
+    commands.extend([
+        Command::AddSet {
+            name: "bridges",
+            key: &["ifname"],
+        },
+        Command::AddSet {
+            name: "internal",
+            key: &["ifname"],
+        },
+        Command::AddSet {
+            name: "same",
+            key: &["ifname", "ifname"],
+        },
+    ]);
+    for bridge in &networks.bridges {
+        let name = &bridge.name;
+        commands.push(Command::AddElement {
+            set: "bridges",
+            element: json!(name),
+        });
+        if bridge.internal {
+            commands.push(Command::AddElement {
+                set: "internal",
+                element: json!(name),
+            });
+        }
+        if bridge.icc {
+            let element = concat([json!(name), json!(name)]);
+            commands.push(Command::AddElement {
+                set: "same",
+                element,
+            });
+        }
+    }
+    for maps in &MAPS {
+        let value = if maps.ipv4 { "ipv4_addr" } else { "ipv6_addr" };
+        commands.extend([
+            Command::AddMap {
+                name: maps.address,
+                key: maps.key,
+                value,
+            },
+            Command::AddMap {
+                name: maps.port,
+                key: maps.key,
+                value: "inet_service",
+            },
+        ]);
+    }
+    destination_rules(networks, &mut commands);
+    forward_rules(&mut commands);
+    source_rules(networks, &mut commands);
+    for (key, target) in elements {
+        commands.extend(add(key, target));
+    }
+    commands
+}
+
+/// Publishes a port.
+pub(crate) fn add(key: &Key, target: &Target) -> [Command; 2] {
+    let maps = maps_of(key);
+    [
+        Command::AddElement {
+            set: maps.address,
+            element: json!([key.to_json(), target.ip.to_string()]),
+        },
+        Command::AddElement {
+            set: maps.port,
+            element: json!([key.to_json(), target.port]),
+        },
+    ]
+}
+
+/// Takes a port back.
+pub(crate) fn delete(key: &Key) -> [Command; 2] {
+    let maps = maps_of(key);
+    [maps.address, maps.port].map(|set| Command::DeleteElement {
+        set,
+        key: key.to_json(),
+    })
+}
+
+fn maps_of(key: &Key) -> &'static Maps {
+    match (key.ipv4, key.host_ip.is_none()) {
+        (true, false) => &MAPS[0],
+        (false, false) => &MAPS[1],
+        (true, true) => &MAPS[2],
+        (false, true) => &MAPS[3],
+    }
+}
+
+impl Key {
+    fn to_json(self) -> Value {
+        let proto_and_port = [json!(self.proto.as_str()), json!(self.port)];
+        concat(
+            self.host_ip
+                .map(|ip| json!(ip.to_string()))
+                .into_iter()
+                .chain(proto_and_port),
+        )
+    }
+}
+
+fn base(commands: &mut Vec<Command>, name: &'static str, hook: Hook) {
+    commands.push(Command::AddChain {
+        name,
+        hook: Some(hook),
+    });
+}
+
+fn rule<const N: usize>(commands: &mut Vec<Command>, chain: &'static str, statements: [Value; N]) {
+    commands.push(Command::AddRule {
+        chain,
+        statements: statements.into(),
+    });
+}
+
+fn loopback() -> Value {
+    json!({ "prefix": { "addr": "127.0.0.0", "len": 8 } })
+}
+
+fn destination_rules(networks: &Networks, commands: &mut Vec<Command>) {
+    commands.push(Command::AddChain {
+        name: "published",
+        hook: None,
+    });
+    for maps in &MAPS {
+        let (family, header) = if maps.ipv4 {
+            ("ip", "ipv4")
+        } else {
+            ("ip6", "ipv6")
+        };
+        let proto_and_port = [meta("l4proto"), payload("th", "dport")];
+        let host_ip = (!maps.any_host_ip).then(|| payload(family, "daddr"));
+        let key = concat(host_ip.into_iter().chain(proto_and_port));
+        let target = dnat(
+            family,
+            look_up(&key, maps.address),
+            look_up(&key, maps.port),
+        );
+        rule(commands, "published", [is(meta("nfproto"), header), target]);
+    }
+
+    base(
+        commands,
+        "prerouting",
+        Hook {
+            kind: "nat",
+            hook: "prerouting",
+            priority: -100,
+        },
+    );
+    rule(commands, "prerouting", [to_this_host(), jump("published")]);
+
+    base(
+        commands,
+        "output",
+        Hook {
+            kind: "nat",
+            hook: "output",
+            priority: -100,
+        },
+    );
+    if networks.proxy {
+        rule(
+            commands,
+            "output",
+            [is(payload("ip", "daddr"), loopback()), simple("return")],
+        );
+    }
+    // An IPv6 packet from ::1 can't leave the host, whatever it is translated to.
+    rule(
+        commands,
+        "output",
+        [is(payload("ip6", "daddr"), "::1"), simple("return")],
+    );
+    rule(commands, "output", [to_this_host(), jump("published")]);
+
+    if !networks.proxy {
+        // Our bridges have route_localnet then: containers mustn't reach the host's loopback by it.
+        base(
+            commands,
+            "raw",
+            Hook {
+                kind: "filter",
+                hook: "prerouting",
+                priority: -300,
+            },
+        );
+        rule(
+            commands,
+            "raw",
+            [
+                is(meta("iifname"), BRIDGES),
+                is(payload("ip", "daddr"), loopback()),
+                simple("drop"),
+            ],
+        );
+    }
+}
+
+fn forward_rules(commands: &mut Vec<Command>) {
+    let (into_ours, same) = (
+        || is(meta("oifname"), BRIDGES),
+        concat([meta("iifname"), meta("oifname")]),
+    );
+    base(
+        commands,
+        "forward",
+        Hook {
+            kind: "filter",
+            hook: "forward",
+            priority: 0,
+        },
+    );
+    rule(
+        commands,
+        "forward",
+        [
+            connection("state", &["established", "related"]),
+            simple("accept"),
+        ],
+    );
+    rule(
+        commands,
+        "forward",
+        [
+            into_ours(),
+            connection("status", &["dnat"]),
+            simple("accept"),
+        ],
+    );
+    rule(commands, "forward", [is(same, "@same"), simple("accept")]);
+    rule(commands, "forward", [into_ours(), simple("drop")]);
+    rule(
+        commands,
+        "forward",
+        [is(meta("iifname"), "@internal"), simple("drop")],
+    );
+}
+
+fn source_rules(networks: &Networks, commands: &mut Vec<Command>) {
+    base(
+        commands,
+        "postrouting",
+        Hook {
+            kind: "nat",
+            hook: "postrouting",
+            priority: 100,
+        },
+    );
+    for bridge in networks.bridges.iter().filter(|b| !b.internal) {
+        for subnet in &bridge.subnets {
+            let family = if subnet.is_ipv4() { "ip" } else { "ip6" };
+            let from = is(payload(family, "saddr"), prefix(subnet));
+            if bridge.masquerade {
+                rule(
+                    commands,
+                    "postrouting",
+                    [
+                        from.clone(),
+                        is_not(meta("oifname"), bridge.name.as_str()),
+                        simple("masquerade"),
+                    ],
+                );
+            }
+            // Else the answer would go past us, straight to a peer that waits for the host's.
+            rule(
+                commands,
+                "postrouting",
+                [
+                    from,
+                    is(meta("oifname"), bridge.name.as_str()),
+                    connection("status", &["dnat"]),
+                    simple("masquerade"),
+                ],
+            );
+        }
+    }
+    if !networks.proxy {
+        rule(
+            commands,
+            "postrouting",
+            [
+                is(payload("ip", "saddr"), loopback()),
+                is(meta("oifname"), BRIDGES),
+                simple("masquerade"),
+            ],
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::json::transaction;
+    use super::*;
+
+    #[test]
+    fn a_port_is_two_elements() {
+        let key = Key {
+            ipv4: true,
+            host_ip: None,
+            proto: Proto::Udp,
+            port: 53,
+        };
+        let target = Target {
+            ip: "172.17.0.2".parse().unwrap(),
+            port: 5353,
+        };
+        assert_eq!(
+            transaction("t", &add(&key, &target)).to_string(),
+            concat!(
+                r#"{"nftables":[{"add":{"element":{"elem":[[{"concat":["udp",53]},"172.17.0.2"]],"#,
+                r#""family":"inet","name":"any4_address","table":"t"}}},{"add":{"element":{"#,
+                r#""elem":[[{"concat":["udp",53]},5353]],"family":"inet","name":"any4_port","table":"t"}}}]}"#
+            )
+        );
+        let key = Key {
+            host_ip: Some("fd00::1".parse().unwrap()),
+            ipv4: false,
+            ..key
+        };
+        assert_eq!(
+            key.to_json().to_string(),
+            r#"{"concat":["fd00::1","udp",53]}"#
+        );
+        assert!(maps_of(&key).address.starts_with("one6"));
+    }
+}

@@ -1,0 +1,27 @@
+//! Kernel settings under `/proc/sys/net`: those of the calling thread's network namespace.
+
+use std::fs;
+use std::io;
+
+/// Sets one, unless it has the value already: it may be read-only where it is right.
+pub(crate) fn set(name: &str, value: &str) -> io::Result<()> {
+    let path = format!("/proc/sys/net/{name}");
+    if fs::read_to_string(&path).is_ok_and(|now| now.trim() == value) {
+        return Ok(());
+    }
+    fs::write(&path, value)
+        .map_err(|e| io::Error::new(e.kind(), format!("set {} to {value}: {e}", path)))
+}
+
+/// Reads one.
+pub(crate) fn get(name: &str) -> io::Result<String> {
+    fs::read_to_string(format!("/proc/sys/net/{name}")).map(|text| text.trim().to_owned())
+}
+
+/// Sets one that an old or small kernel lacks.
+pub(crate) fn set_if_there(name: &str, value: &str) -> io::Result<()> {
+    match set(name, value) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,9 @@
+//! The crate on real kernels: bridges, namespaces, rules and traffic.
+
+// Also of the helpers, which clippy doesn't take for tests.
+#![allow(clippy::unwrap_used)]
+
+mod attach;
+mod host;
+mod ports;
+mod recovery;
