@@ -1,0 +1,129 @@
+//! What the caller tells the helper, and what the helper answers.
+
+use std::path::PathBuf;
+
+use coracle_seccomp::{Instruction, Program};
+use oci_spec::runtime::{Process, Spec};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Failure;
+use crate::request::Rootfs;
+
+/// From the caller to the helper.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// First of all. The streams that `stdio` names come with it as descriptors, and after them
+    /// the pidfd of the container's first process, for an exec.
+    Job(Box<Job>),
+    /// The user namespace has its id maps.
+    Mapped,
+    /// The compiled system call filter, which the caller makes while the helper mounts.
+    Filter(Option<Filter>),
+    /// Execute the command.
+    Start,
+}
+
+/// From the helper to the caller.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Report {
+    /// The helper is in a new user namespace, which needs id maps. Answered by `Mapped`.
+    NeedsMaps,
+    /// The container's process exists, a child of the caller by this pid.
+    Child(i32),
+    /// The master side of the terminal, which comes with it as a descriptor.
+    Console,
+    /// All is done but the last step. For an init, the helper waits for `Start`.
+    Ready {
+        /// What could not be done exactly as asked.
+        warnings: Vec<String>,
+    },
+    /// It failed; the helper is gone or going.
+    Failed(Failure),
+}
+
+/// One process to start.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    pub(crate) what: What,
+    pub(crate) process: Process,
+    pub(crate) user: Option<String>,
+    pub(crate) groups: Vec<String>,
+    pub(crate) default_home: bool,
+    pub(crate) cgroup: Vec<PathBuf>,
+    /// Which of the standard streams come as descriptors.
+    pub(crate) stdio: [bool; 3],
+}
+
+/// Which way.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum What {
+    /// A new container.
+    Init(Box<InitJob>),
+    /// Into a running one.
+    Exec {
+        /// The `CLONE_NEW*` bits of the namespaces to join.
+        namespaces: u32,
+    },
+}
+
+/// The container to make.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct InitJob {
+    /// Without `process` and `linux.seccomp`, which travel on their own.
+    pub(crate) spec: Spec,
+    pub(crate) rootfs: Rootfs,
+    pub(crate) init: bool,
+}
+
+/// A compiled filter on the wire: every instruction packed into one number.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Filter {
+    flags: u32,
+    code: Vec<u64>,
+}
+
+impl From<Program> for Filter {
+    fn from(program: Program) -> Filter {
+        let pack = |i: &Instruction| {
+            u64::from(i.code) << 48 | u64::from(i.jt) << 40 | u64::from(i.jf) << 32 | u64::from(i.k)
+        };
+        Filter {
+            flags: program.flags,
+            code: program.filter.iter().map(pack).collect(),
+        }
+    }
+}
+
+impl From<Filter> for Program {
+    fn from(filter: Filter) -> Program {
+        let unpack = |packed: &u64| Instruction {
+            code: (packed >> 48) as u16,
+            jt: (packed >> 40) as u8,
+            jf: (packed >> 32) as u8,
+            k: *packed as u32,
+        };
+        Program {
+            flags: filter.flags,
+            filter: filter.code.iter().map(unpack).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_survive_the_wire() {
+        let program = Program {
+            flags: 5,
+            filter: vec![Instruction {
+                code: 0xfffe,
+                jt: 0xfd,
+                jf: 3,
+                k: 0xdead_beef,
+            }],
+        };
+        assert_eq!(Program::from(Filter::from(program.clone())), program);
+    }
+}

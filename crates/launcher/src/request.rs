@@ -1,0 +1,91 @@
+//! What a caller asks for.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use oci_spec::runtime::{LinuxSeccomp, Process, Spec};
+use serde::{Deserialize, Serialize};
+
+/// Where a container's root file system comes from.
+///
+/// It is mounted inside the container's own mount namespace; nothing is left on the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rootfs {
+    /// An overlay. No path may hold a backslash.
+    Overlay {
+        /// The read-only directories, topmost first.
+        lower: Vec<PathBuf>,
+        /// Where changes go. Without it the root is read-only.
+        upper: Option<PathBuf>,
+        /// An empty directory on the same file system as `upper`; both or none are given.
+        work: Option<PathBuf>,
+        /// Never sync the changes to disk, neither at `fsync` nor when the root is unmounted. For
+        /// containers that are removed when they end: after a crash of the host `upper` is lost,
+        /// and the kernel refuses to mount it again while `work/incompat/volatile` is there.
+        volatile: bool,
+    },
+    /// A directory as it is, with everything that is mounted below it.
+    Bind(PathBuf),
+}
+
+/// The standard streams of a process: `/dev/null` where there is none.
+///
+/// Not used for a process with `terminal` set, whose streams are the terminal.
+#[derive(Debug, Default)]
+pub struct Stdio {
+    /// Standard input.
+    pub stdin: Option<OwnedFd>,
+    /// Standard output.
+    pub stdout: Option<OwnedFd>,
+    /// Standard error.
+    pub stderr: Option<OwnedFd>,
+}
+
+/// A container to be made, and its first process.
+#[derive(Debug)]
+pub struct InitRequest {
+    /// The container's name, for messages.
+    pub id: String,
+    /// The container. `root.path`, `linux.resources` and `linux.cgroupsPath` are not looked at:
+    /// `rootfs` and `cgroup` stand for them, and limits are the control group's owner's affair.
+    pub spec: Spec,
+    /// The root file system.
+    pub rootfs: Rootfs,
+    /// Directories of control groups (of every version 1 controller, or one of version 2, or
+    /// both) which the process joins before anything of the container runs.
+    pub cgroup: Option<Vec<PathBuf>>,
+    /// Docker's `--user`: `name|uid[:group|gid]`, looked up in the container's own files. Stands
+    /// in for `process.user`'s ids.
+    pub user: Option<String>,
+    /// Docker's `--group-add`: more groups, by name or id.
+    pub groups: Vec<String>,
+    /// Set `HOME` from the container's passwd file if the environment lacks it.
+    pub default_home: bool,
+    /// Docker's `--init`: the first process is a reaper of the launcher's own, which forwards
+    /// signals to the command, its child.
+    pub init: bool,
+    /// The standard streams.
+    pub stdio: Stdio,
+}
+
+/// A process to be started in a running container.
+#[derive(Debug)]
+pub struct ExecRequest {
+    /// The process.
+    pub process: Process,
+    /// The container's first process, in the caller's pid namespace. All of its namespaces and its
+    /// root are joined.
+    pub init_pid: i32,
+    /// As in [`InitRequest`].
+    pub cgroup: Option<Vec<PathBuf>>,
+    /// As in [`InitRequest`].
+    pub user: Option<String>,
+    /// As in [`InitRequest`].
+    pub groups: Vec<String>,
+    /// As in [`InitRequest`].
+    pub default_home: bool,
+    /// The system call filter, which is the container's (`linux.seccomp`) unless it's privileged.
+    pub seccomp: Option<LinuxSeccomp>,
+    /// The standard streams.
+    pub stdio: Stdio,
+}
