@@ -1,3 +1,103 @@
-//! One small process per container: its parent, its stdio, its logs, its exit status.
+//! `coracle-shim --bundle DIR`: one small process per container, its parent, which owns its
+//! stdio, its logs and its exit status, and outlives the engine that started it.
+//!
+//! Owns the container's process (through a `Sandbox`), its log, its exit record and its
+//! published ports. Must not know images, networks, names, restart policies or Docker.
+//!
+//! What holds at any time:
+//! - Everything that a client may wait for happens without any client: output is logged, the
+//!   exit record written, the cgroup removed.
+//! - The exit record is written once, whole, after the log, and before anybody is told.
+//! - Killing the shim kills the container: the kernel does it.
+//!
+//! One thread serves everything; the isolation may use others for calls that block.
 
-fn main() {}
+mod attach;
+mod container;
+mod events;
+mod execs;
+mod fanout;
+mod lifetime;
+mod output;
+mod ports;
+mod proc;
+mod record;
+mod server;
+mod setup;
+mod stdin;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use coracle_sandbox::ProcessSandbox;
+use coracle_task::PID_FILE;
+use coracle_task::TaskConfig;
+use tokio::net::UnixListener;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+
+use container::Container;
+use setup::Inherited;
+
+fn main() -> ExitCode {
+    coracle_launcher::run_if_helper();
+    let mut arguments = std::env::args_os().skip(1);
+    let result = match bundle(&mut arguments) {
+        Ok(bundle) => prepare(bundle),
+        Err(usage) => {
+            complain(&usage);
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bundle(arguments: &mut dyn Iterator<Item = OsString>) -> Result<PathBuf, &'static str> {
+    const USAGE: &str = "usage: coracle-shim --bundle DIR, with a listening socket as descriptor 3";
+    match (arguments.next(), arguments.next(), arguments.next()) {
+        (Some(flag), Some(bundle), None) if flag == "--bundle" => Ok(bundle.into()),
+        _ => Err(USAGE),
+    }
+}
+
+fn prepare(bundle: PathBuf) -> io::Result<()> {
+    let bundle = std::path::absolute(bundle)?;
+    let mut config = setup::read_config(&bundle)?;
+    let inherited = setup::inherit(setup::port_count(&config)?)?;
+    setup::detach(&mut config)?;
+    let pid = std::process::id().to_string();
+    record::write_file(&bundle.join(PID_FILE), pid.as_bytes(), false)?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_keep_alive(std::time::Duration::from_millis(100))
+        .build()?
+        .block_on(run(config, inherited))
+}
+
+async fn run(config: TaskConfig, inherited: Inherited) -> io::Result<()> {
+    // Handled and passed over, not ignored: that would be inherited by the container.
+    let _hangup = signal(SignalKind::hangup())?;
+    let _interrupt = signal(SignalKind::interrupt())?;
+    let _terminate = signal(SignalKind::terminate())?;
+    let listener = UnixListener::from_std(inherited.listener)?;
+    let sandbox = Arc::new(ProcessSandbox::new(&config));
+    let container = Container::new(config, sandbox, inherited.ports);
+    lifetime::serve(listener, Arc::new(container)).await;
+    Ok(())
+}
+
+/// Says what went wrong, to the shim's own log: nobody may be there to be told.
+fn complain(problem: &dyn std::fmt::Display) {
+    use std::io::Write;
+    // Where else would one complain about this?
+    let _ = writeln!(io::stderr(), "{} {problem}", jiff::Timestamp::now());
+}

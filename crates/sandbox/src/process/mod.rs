@@ -1,0 +1,359 @@
+//! Isolation by namespaces and cgroups of this host.
+
+mod child;
+mod launch;
+mod orphans;
+mod request;
+mod stats;
+mod streams;
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use coracle_cgroup::Cgroup;
+use coracle_cgroup::Hierarchy;
+use coracle_cgroup::OomWatcher;
+use coracle_task::ErrorKind;
+use coracle_task::ExecConfig;
+use coracle_task::Stats;
+use coracle_task::TaskConfig;
+use oci_spec::runtime::LinuxResources;
+use tokio::io::unix::AsyncFd;
+
+use crate::ExitFuture;
+use crate::Launched;
+use crate::Process as _;
+use crate::Result;
+use crate::Sandbox;
+use crate::SandboxError;
+use crate::Streams;
+use child::Child;
+use launch::Pending;
+use orphans::Orphans;
+use streams::Ends;
+use streams::Terminal;
+
+/// How long killed processes may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A container of namespaces and a cgroup.
+///
+/// All of its processes are in its cgroup; its processes are children of this process. What is
+/// mounted for it is in its own mount namespace and goes with its last process.
+pub struct ProcessSandbox {
+    config: TaskConfig,
+    /// Whether the processes' namespace is the container's own: then it ends with its init.
+    own_pids: bool,
+    orphans: Arc<Orphans>,
+    state: Mutex<State>,
+    oom: tokio::sync::Mutex<Option<AsyncFd<OomWatcher>>>,
+}
+
+#[derive(Default)]
+struct State {
+    cgroup: Option<Cgroup>,
+    created: Option<(Pending, Ends, Option<Terminal>)>,
+    init: Option<Arc<Child>>,
+    deleted: bool,
+}
+
+impl ProcessSandbox {
+    /// A sandbox for this container. Nothing is made yet.
+    #[must_use]
+    pub fn new(config: &TaskConfig) -> Self {
+        Self {
+            own_pids: request::has_own_pids(&config.spec),
+            config: config.clone(),
+            orphans: Arc::default(),
+            state: Mutex::default(),
+            oom: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Makes the cgroup, limits first, so that nothing ever runs without them.
+    async fn make_cgroup(&self) -> Result<Cgroup> {
+        let (parent, name) = (
+            self.config.cgroup_parent.clone(),
+            self.config.cgroup_name.clone(),
+        );
+        let linux = self.config.spec.linux().as_ref();
+        let resources = linux
+            .and_then(|linux| linux.resources().clone())
+            .unwrap_or_default();
+        let (cgroup, watcher) = blocking(move || {
+            let hierarchy = Hierarchy::host()?;
+            let cgroup = Cgroup::create(&hierarchy, &parent, &name, &resources)?;
+            let watcher = cgroup.oom_events();
+            Ok((cgroup, watcher))
+        })
+        .await?;
+        self.lock().cgroup = Some(cgroup.clone());
+        if let Some(watcher) = watcher.map_err(from_cgroup)? {
+            *self.oom.lock().await = Some(request::watch(watcher).map_err(io("watch for OOM"))?);
+        }
+        Ok(cgroup)
+    }
+
+    fn cgroup(&self) -> Result<Cgroup> {
+        let cgroup = self.lock().cgroup.clone();
+        cgroup.ok_or_else(|| SandboxError::state("the container has no cgroup"))
+    }
+
+    /// The init process and what else is needed to join it.
+    fn running(&self) -> Result<(Arc<Child>, Cgroup)> {
+        let state = self.lock();
+        match (&state.init, &state.cgroup) {
+            (Some(init), Some(cgroup)) => Ok((init.clone(), cgroup.clone())),
+            _ => Err(SandboxError::state("the container is not running")),
+        }
+    }
+
+    fn launched(
+        &self,
+        process: coracle_launcher::Process,
+        ends: Ends,
+        terminal: Option<Terminal>,
+    ) -> Result<(Arc<Child>, Launched)> {
+        let pid = process.pid;
+        self.orphans.awaited(pid);
+        let child = Child::new(pid, process.pidfd, terminal).map_err(io("watch the process"))?;
+        let child = Arc::new(child);
+        let orphans = self.orphans.clone();
+        let exit: ExitFuture = Box::pin(child.exit(async move { orphans.done(pid) }));
+        let launched = Launched {
+            process: child.clone(),
+            stdin: ends.stdin,
+            stdout: ends.stdout,
+            stderr: ends.stderr,
+            exit,
+            warnings: process.warnings,
+        };
+        Ok((child, launched))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Sandbox for ProcessSandbox {
+    async fn create(&self, streams: Streams) -> Result<i32> {
+        if self.lock().cgroup.is_some() || self.lock().deleted {
+            return Err(SandboxError::state("the container was created already"));
+        }
+        let cgroup = self.make_cgroup().await?;
+        let (stdio, mut ends) = match self.config.terminal {
+            true => Default::default(),
+            false => streams::pipes(streams).map_err(io("make pipes"))?,
+        };
+        let request = request::init(&self.config, cgroup.paths(), stdio);
+        let mut pending = {
+            let _launching = self.orphans.launching();
+            launch::create(request).await.map_err(from_launcher)?
+        };
+        let pid = pending.pid;
+        let mut terminal = None;
+        if let Some(console) = pending.console.take() {
+            let made = Terminal::new(console).map_err(io("take the terminal"))?;
+            ends = made.ends();
+            terminal = Some(made);
+        }
+        self.lock().created = Some((pending, ends, terminal));
+        Ok(pid)
+    }
+
+    async fn start(&self) -> Result<Launched> {
+        let created = self.lock().created.take();
+        let (pending, ends, terminal) =
+            created.ok_or_else(|| SandboxError::state("the container is not created"))?;
+        let process = {
+            let _launching = self.orphans.launching();
+            pending.start().await.map_err(from_launcher)?
+        };
+        let (child, mut launched) = self.launched(process, ends, terminal)?;
+        self.lock().init = Some(child);
+        if !self.own_pids {
+            let orphans = self.orphans.clone();
+            tokio::spawn(async move { orphans.reap().await });
+            let (cgroup, exit) = (self.cgroup()?, launched.exit);
+            launched.exit = Box::pin(async move {
+                let status = exit.await;
+                // Those that are left hold the streams open, and nobody wants them any more.
+                // What can't be killed is left to `delete`, which tells of it.
+                let _ = blocking(move || cgroup.kill(PATIENCE)).await;
+                status
+            });
+        }
+        Ok(launched)
+    }
+
+    async fn exec(&self, config: &ExecConfig, streams: Streams) -> Result<Launched> {
+        let (init, cgroup) = self.running()?;
+        let (stdio, mut ends) = match config.terminal {
+            true => Default::default(),
+            false => streams::pipes(streams).map_err(io("make pipes"))?,
+        };
+        let request = request::exec(&self.config, config, init.pid(), cgroup.paths(), stdio);
+        let mut process = {
+            let _launching = self.orphans.launching();
+            tokio::task::spawn_blocking(move || coracle_launcher::exec(&request))
+                .await
+                .map_err(|error| SandboxError::internal(error.to_string()))?
+                .map_err(from_launcher)?
+        };
+        let mut terminal = None;
+        if let Some(console) = process.console.take() {
+            let made = Terminal::new(console).map_err(io("take the terminal"))?;
+            ends = made.ends();
+            terminal = Some(made);
+        }
+        let (_, launched) = self.launched(process, ends, terminal)?;
+        Ok(launched)
+    }
+
+    async fn kill_all(&self, signal: i32) -> Result<()> {
+        let parsed = child::parse_signal(signal)?;
+        let (init, cgroup) = self.running()?;
+        if cgroup.is_none() {
+            return init.kill(signal).await;
+        }
+        blocking(move || {
+            if parsed == rustix::process::Signal::KILL {
+                return cgroup.kill(PATIENCE);
+            }
+            for pid in cgroup
+                .pids()?
+                .into_iter()
+                .filter_map(rustix::process::Pid::from_raw)
+            {
+                // One that ended meanwhile needs no signal.
+                let _ = rustix::process::kill_process(pid, parsed);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn pause(&self) -> Result<()> {
+        let (_, cgroup) = self.running()?;
+        blocking(move || cgroup.freeze()).await
+    }
+
+    async fn resume(&self) -> Result<()> {
+        let (_, cgroup) = self.running()?;
+        blocking(move || cgroup.thaw()).await
+    }
+
+    async fn update(&self, resources: &LinuxResources) -> Result<()> {
+        let (_, cgroup) = self.running()?;
+        let resources = resources.clone();
+        blocking(move || cgroup.update(&resources)).await
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        let cgroup = self.cgroup()?;
+        Ok(stats::convert(blocking(move || cgroup.stats()).await?))
+    }
+
+    async fn pids(&self) -> Result<Vec<i32>> {
+        let cgroup = self.cgroup()?;
+        if cgroup.is_none() {
+            let message = "without a cgroup the container's processes are not known";
+            return Err(SandboxError::new(ErrorKind::Unsupported, message));
+        }
+        let mut pids = blocking(move || cgroup.pids()).await?;
+        pids.sort_unstable();
+        pids.dedup();
+        Ok(pids)
+    }
+
+    async fn oom(&self) {
+        let mut watcher = self.oom.lock().await;
+        while let Some(events) = watcher.as_mut() {
+            let Ok(mut guard) = events.readable_mut().await else {
+                break;
+            };
+            guard.clear_ready();
+            match guard.get_inner_mut().read() {
+                Ok(oom) if oom.new => return,
+                Ok(oom) if !oom.removed => {}
+                Ok(_) | Err(_) => *watcher = None,
+            }
+        }
+        drop(watcher);
+        std::future::pending().await
+    }
+
+    async fn oom_killed(&self) -> bool {
+        self.cgroup()
+            .is_ok_and(|cgroup| cgroup.oom_kill_count().is_ok_and(|count| count > 0))
+    }
+
+    async fn delete(&self) -> Result<()> {
+        let (cgroup, created) = {
+            let mut state = self.lock();
+            state.deleted = true;
+            state.init = None;
+            (state.cgroup.take(), state.created.take())
+        };
+        let Some(cgroup) = cgroup else { return Ok(()) };
+        let again = cgroup.clone();
+        let deleted = blocking(move || {
+            // A container that was made and not started dies with this.
+            drop(created);
+            if !cgroup.is_none() {
+                cgroup.kill(PATIENCE)?;
+            }
+            cgroup.delete()
+        })
+        .await;
+        if deleted.is_err() {
+            self.lock().cgroup = Some(again);
+        }
+        deleted
+    }
+}
+
+/// Does what blocks elsewhere.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, coracle_cgroup::Error> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| SandboxError::internal(error.to_string()))?
+        .map_err(from_cgroup)
+}
+
+fn from_cgroup(error: coracle_cgroup::Error) -> SandboxError {
+    use coracle_cgroup::Error;
+    let kind = match &error {
+        Error::Unavailable { .. } | Error::Unsupported { .. } | Error::NoSwapLimit => {
+            ErrorKind::Unsupported
+        }
+        Error::Invalid { .. } | Error::BadPath(_) => ErrorKind::InvalidArgument,
+        _ => ErrorKind::Internal,
+    };
+    SandboxError::new(kind, error.to_string())
+}
+
+fn from_launcher(error: coracle_launcher::Error) -> SandboxError {
+    use coracle_launcher::Error;
+    use coracle_launcher::Kind;
+    let kind = match (error.kind(), &error) {
+        (Kind::CommandNotFound, _) => ErrorKind::CommandNotFound,
+        (Kind::CommandNotExecutable, _) => ErrorKind::CommandNotExecutable,
+        (_, Error::Unsupported(_)) => ErrorKind::Unsupported,
+        (_, Error::Invalid(_)) => ErrorKind::InvalidArgument,
+        _ => ErrorKind::Internal,
+    };
+    SandboxError::new(kind, error.to_string())
+}
+
+fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> SandboxError {
+    move |error| SandboxError::internal(format!("cannot {what}: {error}"))
+}

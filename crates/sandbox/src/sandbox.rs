@@ -1,0 +1,134 @@
+//! The seam between a shim and a way of isolating a container.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use coracle_task::ExecConfig;
+use coracle_task::Stats;
+use oci_spec::runtime::LinuxResources;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+
+use crate::Result;
+
+/// One container's isolation: namespaces and cgroups of this host, or a virtual machine.
+///
+/// A sandbox is made from a [`TaskConfig`](coracle_task::TaskConfig) by its own constructor,
+/// which touches nothing; [`Self::create`], then [`Self::start`] are called once each, and
+/// [`Self::delete`] at the end, whatever happened. In between the calls come in any order, also
+/// while others are under way; each states when it is refused.
+///
+/// Dropping the future of a call stops the call, and may leave it half done; calling
+/// [`Self::delete`] cleans up after that too.
+#[async_trait]
+pub trait Sandbox: Send + Sync {
+    /// Makes everything that is needed up to the execution of the container's command: limits,
+    /// root file system, namespaces or the machine. After a failure there is nothing left but
+    /// what `delete` removes.
+    ///
+    /// Returns the init process' id on this host, or 0 if it has none.
+    async fn create(&self, streams: Streams) -> Result<i32>;
+
+    /// Executes the command. Returns once it is being executed.
+    ///
+    /// The kind of an error tells whether the command was not found or not executable.
+    async fn start(&self) -> Result<Launched>;
+
+    /// Starts a further process in the running container, with the container's limits, its
+    /// namespaces and its system call filter, as `config` says otherwise.
+    /// Refused ([`ErrorKind::InvalidState`](coracle_task::ErrorKind::InvalidState)) unless the
+    /// container runs, and while it is frozen.
+    async fn exec(&self, config: &ExecConfig, streams: Streams) -> Result<Launched>;
+
+    /// Sends `signal` (1–64) to every process of the container.
+    async fn kill_all(&self, signal: i32) -> Result<()>;
+
+    /// Freezes every process; returns when all are. Nothing is sent to them.
+    async fn pause(&self) -> Result<()>;
+
+    /// Thaws them. No error if they aren't frozen.
+    async fn resume(&self) -> Result<()>;
+
+    /// Changes the limits that are set in `resources`; others stay. All or, with an error,
+    /// perhaps some are changed.
+    async fn update(&self, resources: &LinuxResources) -> Result<()>;
+
+    /// Reads the resource use of all processes together.
+    async fn stats(&self) -> Result<Stats>;
+
+    /// This host's ids of all of the container's processes, ordered;
+    /// [`ErrorKind::Unsupported`](coracle_task::ErrorKind::Unsupported) if they have none.
+    async fn pids(&self) -> Result<Vec<i32>>;
+
+    /// Waits until a process is killed for want of memory since the last call returned (or since
+    /// the creation). Never returns if that can't be known.
+    async fn oom(&self);
+
+    /// Whether any process was ever killed for want of memory. Exact once the init process
+    /// ended; to be asked before `delete`.
+    async fn oom_killed(&self) -> bool;
+
+    /// Ends what still runs, and removes all that `create` made. Can be repeated.
+    async fn delete(&self) -> Result<()>;
+}
+
+/// Which standard streams a process is to have. Without it, a stream is `/dev/null`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Streams {
+    /// A stdin that can be written to. A terminal always has one.
+    pub stdin: bool,
+    /// Output that can be read.
+    pub output: bool,
+}
+
+/// A process that was started. Dropping this doesn't end it.
+pub struct Launched {
+    /// The means to influence it.
+    pub process: Arc<dyn Process>,
+    /// Its input, if asked for. Closing it (dropping) is what the process sees as the end of
+    /// input, except on a terminal.
+    pub stdin: Option<Input>,
+    /// Its output, or a terminal's all, if asked for. It ends when no process has it open.
+    pub stdout: Option<Output>,
+    /// Its errors, if asked for and not on a terminal.
+    pub stderr: Option<Output>,
+    /// Resolves when the process has ended and nothing of it is left; of the init process, once
+    /// all other processes of the container were killed too. Must be polled to its end.
+    pub exit: ExitFuture,
+    /// What could not be done exactly as asked, for the shim's log.
+    pub warnings: Vec<String>,
+}
+
+/// What a process reads.
+pub type Input = Box<dyn AsyncWrite + Send + Sync + Unpin>;
+
+/// What a process writes.
+pub type Output = Box<dyn AsyncRead + Send + Sync + Unpin>;
+
+/// Resolves to how a process ended.
+pub type ExitFuture = Pin<Box<dyn Future<Output = ExitStatus> + Send>>;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExitStatus {
+    /// Its exit status, or 128 + signal.
+    pub code: i32,
+    /// The signal that killed it, if one did.
+    pub signal: Option<i32>,
+}
+
+/// One process in a sandbox.
+#[async_trait]
+pub trait Process: Send + Sync {
+    /// Its id on this host, or 0 if it has none.
+    fn pid(&self) -> i32;
+
+    /// Sends a signal (1–64). [`ErrorKind::NotFound`](coracle_task::ErrorKind::NotFound) if it
+    /// has ended; never hits another process.
+    async fn kill(&self, signal: i32) -> Result<()>;
+
+    /// Sets its terminal's size. Refused
+    /// ([`ErrorKind::InvalidState`](coracle_task::ErrorKind::InvalidState)) without a terminal.
+    async fn resize(&self, rows: u16, cols: u16) -> Result<()>;
+}

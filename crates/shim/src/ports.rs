@@ -1,0 +1,31 @@
+//! Published ports, as long as the container runs.
+
+use std::os::fd::OwnedFd;
+
+use coracle_network::proxy;
+use coracle_task::Proto;
+use coracle_task::ProxyPort;
+use tokio::task::JoinSet;
+
+/// Serves the ports. They are closed when this is dropped.
+pub(crate) fn serve(ports: &[ProxyPort], listeners: Vec<OwnedFd>) -> JoinSet<()> {
+    let mut listeners: Vec<_> = listeners.into_iter().map(Some).collect();
+    let mut proxies = JoinSet::new();
+    for port in ports {
+        // Checked at the start of the shim.
+        let Some(listener) = listeners.get_mut(port.fd_index).and_then(Option::take) else {
+            continue;
+        };
+        let proto = match port.proto {
+            Proto::Tcp => coracle_network::Proto::Tcp,
+            Proto::Udp => coracle_network::Proto::Udp,
+        };
+        let target = port.target;
+        proxies.spawn(async move {
+            if let Err(error) = proxy::serve(listener, proto, target).await {
+                crate::complain(&error);
+            }
+        });
+    }
+    proxies
+}

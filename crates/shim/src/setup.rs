@@ -1,0 +1,118 @@
+//! What the shim makes of itself before it serves: its descriptors, and its place among the
+//! host's processes.
+
+#![allow(unsafe_code)]
+
+use std::fs;
+use std::io;
+use std::io::Read;
+use std::os::fd::BorrowedFd;
+use std::os::fd::FromRawFd;
+use std::os::fd::OwnedFd;
+use std::os::fd::RawFd;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use coracle_task::LISTEN_FD;
+use coracle_task::TASK_FILE;
+use coracle_task::TaskConfig;
+use rustix::io::FdFlags;
+
+/// The largest `task.json` that is read.
+const MAX_CONFIG: u64 = 16 << 20;
+
+/// The most published ports.
+const MAX_PORTS: usize = 65_536;
+
+/// The least likely of all to be killed for want of memory, but for those that never are.
+const OOM_SCORE_ADJ: i32 = -999;
+
+/// Reads the container's configuration.
+pub(crate) fn read_config(bundle: &Path) -> io::Result<TaskConfig> {
+    let mut text = Vec::new();
+    fs::File::open(bundle.join(TASK_FILE))?
+        .take(MAX_CONFIG + 1)
+        .read_to_end(&mut text)?;
+    if text.len() as u64 > MAX_CONFIG {
+        return Err(io::Error::other(format!(
+            "{TASK_FILE} is over {MAX_CONFIG} bytes"
+        )));
+    }
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// How many sockets of published ports the configuration counts on.
+pub(crate) fn port_count(config: &TaskConfig) -> io::Result<usize> {
+    let count = config
+        .ports
+        .iter()
+        .map(|port| port.fd_index.saturating_add(1))
+        .max();
+    match count.unwrap_or(0) {
+        count @ 0..=MAX_PORTS => Ok(count),
+        _ => Err(io::Error::other("a port's fd_index is out of range")),
+    }
+}
+
+/// The descriptors that the shim was started with.
+pub(crate) struct Inherited {
+    pub(crate) listener: UnixListener,
+    pub(crate) ports: Vec<OwnedFd>,
+}
+
+/// Takes the listening socket and those of `ports` published ports, and closes all others but
+/// the standard streams.
+///
+/// To be called once, while nothing else is open.
+pub(crate) fn inherit(ports: usize) -> io::Result<Inherited> {
+    let first = LISTEN_FD + 1;
+    let end = RawFd::try_from(ports)
+        .ok()
+        .and_then(|count| first.checked_add(count));
+    let end = end.ok_or(io::ErrorKind::InvalidInput)?;
+    // SAFETY: no descriptor from `end` on is owned by anything in this process: it has only those
+    // that it was started with, and the standard library holds none but the standard streams.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, end, u32::MAX, 0) };
+    if closed != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let socket = take(LISTEN_FD)?;
+    if !rustix::net::sockopt::socket_acceptconn(&socket)? {
+        return Err(io::Error::other("the socket does not listen"));
+    }
+    let listener = UnixListener::from(socket);
+    listener.set_nonblocking(true)?;
+    let ports = (first..end).map(take).collect::<io::Result<_>>()?;
+    Ok(Inherited { listener, ports })
+}
+
+/// Takes ownership of an inherited descriptor, which programs started from here don't get.
+fn take(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: only asked whether it is open, while nobody closes anything.
+    rustix::io::fcntl_getfd(unsafe { BorrowedFd::borrow_raw(fd) })
+        .map_err(|error| io::Error::other(format!("descriptor {fd} was not passed on: {error}")))?;
+    // SAFETY: it is open, and `inherit` is the only one to take it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    rustix::io::fcntl_setfd(&fd, FdFlags::CLOEXEC)?;
+    Ok(fd)
+}
+
+/// Makes this process independent of the one that started it. What only matters to others may
+/// fail: a session of its own it may have already, and a user who isn't root can't lower
+/// `oom_score_adj`.
+pub(crate) fn detach(config: &mut TaskConfig) -> io::Result<()> {
+    let _ = rustix::process::setsid();
+    rustix::process::chdir("/")?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    let path = "/proc/self/oom_score_adj";
+    let inherited = fs::read_to_string(path)
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    let _ = fs::write(path, OOM_SCORE_ADJ.to_string());
+    if let Some(process) = config.spec.process_mut()
+        && process.oom_score_adj().is_none()
+    {
+        process.set_oom_score_adj(inherited);
+    }
+    Ok(())
+}
