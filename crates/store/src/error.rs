@@ -51,6 +51,19 @@ pub enum StoreError {
         /// What was asked for.
         platform: String,
     },
+    /// The image is there, but not for this platform (Docker's text).
+    #[error(
+        "image with reference {image} was found but its platform ({found}) does not match the \
+         specified platform ({wanted})"
+    )]
+    PlatformMismatch {
+        /// What was asked for.
+        image: String,
+        /// What it runs on.
+        found: String,
+        /// What it should run on.
+        wanted: String,
+    },
     /// The image can't be removed (Docker's text).
     #[error("conflict: {0}")]
     InUse(String),
@@ -63,9 +76,12 @@ pub enum StoreError {
     /// A reference is not valid.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
-    /// A tag was to be given by something that is no tag.
+    /// What was asked for makes no sense, for the reason in the message.
     #[error("{0}")]
-    Tag(&'static str),
+    Refused(&'static str),
+    /// An archive is not one of an image.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// Content isn't what its descriptor announced.
     #[error(transparent)]
     Verify(#[from] VerifyError),
@@ -140,6 +156,81 @@ pub enum StoreError {
     },
 }
 
+/// Why an archive can't be loaded or imported.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArchiveError {
+    /// The tar or its compression is damaged, too large, or of an unsupported kind.
+    #[error("invalid archive: {0}")]
+    Tar(#[from] coracle_archive::Error),
+    /// There is nothing in it.
+    #[error("invalid archive: it is empty")]
+    Empty,
+    /// A tar, but not one of an image.
+    #[error(
+        "invalid archive: not an image, it has neither \"index.json\" nor \"manifest.json\"; \
+         a root file system is loaded by import"
+    )]
+    NotAnImage,
+    /// An archive as Docker wrote it before version 1.10.
+    #[error(
+        "invalid archive: it was saved by Docker 1.9 or older, which is not supported; \
+         save it again with a newer one"
+    )]
+    Legacy,
+    /// An index without any image.
+    #[error("invalid archive: no image in it can be used here")]
+    NoImage,
+    /// A name that is no valid path within the archive.
+    #[error("invalid archive: entry {0:?} has no name within the archive")]
+    Path(String),
+    /// Two files of the same name.
+    #[error("invalid archive: entry {0:?} is there twice, and not the same")]
+    Duplicate(String),
+    /// Neither a file nor a link nor a directory, or a sparse file.
+    #[error("invalid archive: entry {0:?} is neither a plain file nor a link")]
+    EntryKind(String),
+    /// A file that another names isn't there, or its links lead nowhere.
+    #[error("invalid archive: {0:?} is not in it")]
+    Missing(String),
+    /// A file with metadata is too large.
+    #[error("invalid archive: {name:?} has {size} bytes, more than the {limit} allowed")]
+    TooLarge {
+        /// The file.
+        name: String,
+        /// Its size in bytes.
+        size: u64,
+        /// What is allowed.
+        limit: u64,
+    },
+    /// More files or images than allowed.
+    #[error("invalid archive: more than {max} {what}")]
+    TooMany {
+        /// `files` or `images`.
+        what: &'static str,
+        /// How many are allowed.
+        max: usize,
+    },
+    /// A file with metadata that can't be understood.
+    #[error("invalid archive: {name:?} is not valid: {reason}")]
+    Json {
+        /// The file.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// A layer isn't the one that the configuration names.
+    #[error("invalid archive: invalid diffID for layer {layer}: expected {expected}, got {got}")]
+    DiffId {
+        /// Which layer, from 0.
+        layer: usize,
+        /// The configuration's.
+        expected: Digest,
+        /// The layer's.
+        got: Digest,
+    },
+}
+
 impl StoreError {
     /// What this failure means to who asked.
     pub fn kind(&self) -> ErrorKind {
@@ -147,10 +238,12 @@ impl StoreError {
             Self::NoSuchImage(_)
             | Self::Ambiguous(_)
             | Self::NoSuchBlob(_)
-            | Self::NoPlatform { .. } => ErrorKind::NotFound,
+            | Self::NoPlatform { .. }
+            | Self::PlatformMismatch { .. } => ErrorKind::NotFound,
             Self::InUse(_) | Self::Busy(_) | Self::Locked(_) => ErrorKind::Conflict,
             Self::Reference(_)
-            | Self::Tag(_)
+            | Self::Refused(_)
+            | Self::Archive(_)
             | Self::Verify(_)
             | Self::Document { .. }
             | Self::Config { .. }

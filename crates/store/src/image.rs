@@ -16,6 +16,7 @@ use coracle_oci::media;
 use jiff::Timestamp;
 
 use crate::ImageId;
+use crate::Lease;
 use crate::Store;
 use crate::StoreError;
 use crate::images::Record;
@@ -233,6 +234,24 @@ impl Store {
             return self.view(record);
         }
         self.view(&Record::new(id, manifest.clone()))
+    }
+
+    /// The manifest of the image `id` if all its content is there, kept by `lease` from then on.
+    pub(crate) fn hold_image(
+        &self,
+        lease: &Lease,
+        id: &ImageId,
+    ) -> Result<Option<Descriptor>, StoreError> {
+        let _growing = self.inner.growing();
+        let state = self.inner.images.state();
+        let Some(record) = state.images.get(id) else {
+            return Ok(None);
+        };
+        if self.missing(&record.manifest)?.is_some() {
+            return Ok(None);
+        }
+        lease.add(&record.manifest.digest);
+        Ok(Some(record.manifest.clone()))
     }
 
     /// What of an image isn't there: the first of manifest, configuration and layers that is missing

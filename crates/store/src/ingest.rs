@@ -299,6 +299,21 @@ impl Ingest {
 }
 
 impl Staged {
+    /// Reads it if it has at most `limit` bytes.
+    pub(crate) fn read_small(&self, limit: usize) -> Result<Vec<u8>, StoreError> {
+        let (digest, limit) = (self.digest.clone(), limit as u64);
+        if self.size > limit {
+            return Err(StoreError::TooLarge {
+                digest,
+                size: self.size,
+                limit,
+            });
+        }
+        files::read(&self.stage.path, limit)
+            .map_err(StoreError::io("reading", &self.stage.path))?
+            .ok_or(StoreError::NoSuchBlob(digest))
+    }
+
     /// Makes it visible.
     pub(crate) fn commit(mut self) -> Result<(), StoreError> {
         let inner = Arc::clone(&self.stage.inner);

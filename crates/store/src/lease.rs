@@ -1,6 +1,7 @@
 //! Leases: what keeps content alive that no image has yet.
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 
@@ -23,7 +24,7 @@ pub struct Lease {
 
 struct Held {
     leases: Arc<Leases>,
-    digests: Mutex<Vec<Digest>>,
+    digests: Mutex<HashSet<Digest>>,
 }
 
 /// How often each digest is held.
@@ -46,24 +47,23 @@ impl Lease {
     /// under way.
     pub fn add(&self, digest: &Digest) {
         let mut digests = locked(&self.held.digests);
-        if !digests.contains(digest) {
+        if digests.insert(digest.clone()) {
             *locked(&self.held.leases.counts)
                 .entry(digest.clone())
                 .or_insert(0) += 1;
-            digests.push(digest.clone());
         }
     }
 
     /// What it keeps.
     pub fn digests(&self) -> Vec<Digest> {
-        locked(&self.held.digests).clone()
+        locked(&self.held.digests).iter().cloned().collect()
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         let mut counts = locked(&self.leases.counts);
-        for digest in locked(&self.digests).drain(..) {
+        for digest in locked(&self.digests).drain() {
             if let Some(count) = counts.get_mut(&digest) {
                 *count -= 1;
                 if *count == 0 {

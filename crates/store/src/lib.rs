@@ -29,16 +29,24 @@
 #![forbid(unsafe_code)]
 
 mod blobs;
+mod commit;
 mod error;
 mod files;
 mod gc;
 mod image;
 mod images;
+mod import;
 mod ingest;
 mod lease;
+mod load;
+mod save;
 mod store;
+mod stream;
+mod usage;
 
 pub use blobs::Blob;
+pub use commit::NewImage;
+pub use error::ArchiveError;
 pub use error::ErrorKind;
 pub use error::StoreError;
 pub use gc::Collected;
@@ -49,6 +57,12 @@ pub use images::Origin;
 pub use images::remove::ImageUse;
 pub use images::remove::Removed;
 pub use images::set::Replaced;
+pub use import::Import;
 pub use ingest::Ingest;
 pub use lease::Lease;
+pub use load::LoadProgress;
+pub use load::Loaded;
+pub use load::LoadedImage;
 pub use store::Store;
+pub use usage::ImageUsage;
+pub use usage::Usage;

@@ -1,5 +1,7 @@
 //! Removing images with Docker's semantics (`docker rmi`, `docker image prune`).
 
+use std::collections::HashSet;
+
 use coracle_oci::Digest;
 use coracle_oci::Reference;
 use coracle_oci::chain_ids;
@@ -8,6 +10,7 @@ use crate::Image;
 use crate::ImageId;
 use crate::Store;
 use crate::StoreError;
+use crate::images::Record;
 use crate::images::State;
 use crate::images::resolve::Found;
 use crate::images::resolve::record;
@@ -75,10 +78,17 @@ impl Conflict {
 
 /// A removal under way.
 struct Removal<'a> {
-    store: &'a Store,
     state: &'a mut State,
     in_use: InUse<'a>,
-    removed: Vec<Removed>,
+    /// What the user wrote.
+    asked: &'a str,
+    steps: Vec<Step>,
+}
+
+/// What was done to the index.
+enum Step {
+    Untagged(ImageId, Reference),
+    Deleted(Box<Record>),
 }
 
 impl Store {
@@ -99,13 +109,14 @@ impl Store {
         self.inner.images.change(|state| {
             let found = state.find(text)?;
             let mut removal = Removal {
-                store: self,
                 state,
                 in_use,
-                removed: Vec::new(),
+                asked: text,
+                steps: Vec::new(),
             };
             removal.run(&found, force, !no_prune)?;
-            Ok(removal.removed)
+            let steps = removal.steps;
+            Ok(self.told(steps, state))
         })
     }
 
@@ -120,7 +131,7 @@ impl Store {
         in_use: &dyn Fn(&ImageId) -> Vec<ImageUse>,
     ) -> Result<Vec<Removed>, StoreError> {
         self.inner.images.change(|state| {
-            let mut removed = Vec::new();
+            let mut steps = Vec::new();
             let ids: Vec<ImageId> = state.images.keys().cloned().collect();
             for id in ids {
                 // It may have gone as another's parent.
@@ -160,14 +171,14 @@ impl Store {
                     // A conflict ends this image's removal, not the pruning.
                     let mut attempt = state.clone();
                     let mut removal = Removal {
-                        store: self,
                         state: &mut attempt,
                         in_use,
-                        removed: Vec::new(),
+                        asked: id.as_str(),
+                        steps: Vec::new(),
                     };
                     match removal.run(&target, false, true) {
                         Ok(()) => {
-                            removed.append(&mut removal.removed);
+                            steps.append(&mut removal.steps);
                             *state = attempt;
                         }
                         Err(StoreError::InUse(_)) => {}
@@ -175,8 +186,40 @@ impl Store {
                     }
                 }
             }
-            Ok(removed)
+            Ok(self.told(steps, state))
         })
+    }
+
+    /// What was done as Docker tells it: each image is followed by the layers, the uppermost first,
+    /// that went with it.
+    fn told(&self, steps: Vec<Step>, left: &State) -> Vec<Removed> {
+        let chains = |record: &Record| {
+            let content = self.content(&record.manifest);
+            content
+                .map(|c| chain_ids(&c.config.rootfs.diff_ids))
+                .unwrap_or_default()
+        };
+        let deleted = steps.iter().any(|step| matches!(step, Step::Deleted(_)));
+        let mut kept: HashSet<Digest> = match deleted {
+            true => left.images.values().flat_map(chains).collect(),
+            false => HashSet::new(),
+        };
+        let mut removed = Vec::new();
+        for step in steps {
+            match step {
+                Step::Untagged(id, name) => removed.push(Removed::Untagged { name, id }),
+                Step::Deleted(record) => {
+                    let layers = chains(&record).into_iter().rev();
+                    removed.push(Removed::Image(record.id));
+                    removed.extend(
+                        layers
+                            .filter(|l| kept.insert(l.clone()))
+                            .map(Removed::Layer),
+                    );
+                }
+            }
+        }
+        removed
     }
 }
 
@@ -194,7 +237,7 @@ impl Removal<'_> {
                     return Err(StoreError::InUse(format!(
                         "unable to remove repository reference {:?} (must force) - container {} \
                          is using its referenced image {}",
-                        name.familiar(),
+                        self.asked,
                         short(&user.container),
                         id.short()
                     )));
@@ -248,12 +291,10 @@ impl Removal<'_> {
             let Some(record) = self.state.images.remove(&id) else {
                 return Ok(());
             };
-            let chains = self.unused_chains(&record);
-            self.removed.push(Removed::Image(id));
-            self.removed.extend(chains.into_iter().map(Removed::Layer));
+            let parent = record.parent.clone();
+            self.steps.push(Step::Deleted(Box::new(record)));
             if prune {
-                next = record
-                    .parent
+                next = parent
                     .filter(|parent| self.state.images.contains_key(parent))
                     .map(|parent| (parent, false, true));
             }
@@ -309,10 +350,7 @@ impl Removal<'_> {
             record.remove_name(name);
         }
         self.state.names.remove(name);
-        self.removed.push(Removed::Untagged {
-            name: name.clone(),
-            id: id.clone(),
-        });
+        self.steps.push(Step::Untagged(id.clone(), name.clone()));
     }
 
     /// With the last tag of a repository its names by digest go too.
@@ -329,24 +367,6 @@ impl Removal<'_> {
         for other in references.iter().filter(|other| same_repository(other)) {
             self.untag(id, other);
         }
-    }
-
-    /// The chain ids of a removed image that no other image has, the uppermost first.
-    fn unused_chains(&self, removed: &crate::images::Record) -> Vec<Digest> {
-        let chains = |record: &crate::images::Record| {
-            let content = self.store.content(&record.manifest);
-            content
-                .map(|c| chain_ids(&c.config.rootfs.diff_ids))
-                .unwrap_or_default()
-        };
-        let mut mine = chains(removed);
-        if !mine.is_empty() {
-            let others: std::collections::HashSet<Digest> =
-                self.state.images.values().flat_map(chains).collect();
-            mine.retain(|chain| !others.contains(chain));
-        }
-        mine.reverse();
-        mine
     }
 }
 

@@ -2,10 +2,12 @@
 
 use coracle_oci::Descriptor;
 use coracle_oci::Digest;
+use coracle_oci::Platform;
 use coracle_oci::Reference;
 
 use crate::Image;
 use crate::ImageId;
+use crate::Origin;
 use crate::Store;
 use crate::StoreError;
 use crate::images::Record;
@@ -96,6 +98,37 @@ impl Store {
         let state = self.inner.images.state();
         let found = state.find(text)?;
         self.view(record(&state, found.id())?)
+    }
+
+    /// The image that `text` names, of this platform. If the name stands for several platforms, the
+    /// one asked for becomes an image of its own.
+    ///
+    /// # Errors
+    /// As [`Store::image`]; [`StoreError::PlatformMismatch`] if it is for other platforms only.
+    pub fn image_for(&self, text: &str, platform: &Platform) -> Result<Image, StoreError> {
+        let image = self.image(text)?;
+        if platform.rank(&image.platform) == Some(0) {
+            return Ok(image);
+        }
+        let mismatch = || StoreError::PlatformMismatch {
+            image: text.into(),
+            found: image.platform.to_string(),
+            wanted: platform.to_string(),
+        };
+        let target = match self.inner.images.state().find(text)? {
+            Found::Name(_, name) => self
+                .target(&name)
+                .unwrap_or_else(|| image.descriptor.clone()),
+            Found::Id(_) => image.descriptor.clone(),
+        };
+        let chosen = self
+            .select(&target, Some(platform))
+            .map_err(|_| mismatch())?;
+        if chosen.digest == image.descriptor.digest {
+            return Ok(image);
+        }
+        let id = self.set_image(None, &chosen, None, Origin::Local)?.id;
+        self.image_by_id(&id)
     }
 
     /// The image with this id.

@@ -42,13 +42,25 @@ impl Store {
         platform: Option<&Platform>,
         origin: Origin,
     ) -> Result<Replaced, StoreError> {
+        self.set_child(reference, target, platform, origin, None)
+    }
+
+    /// As [`Store::set_image`], with the image that it was made from.
+    pub(crate) fn set_child(
+        &self,
+        reference: Option<&Reference>,
+        target: &Descriptor,
+        platform: Option<&Platform>,
+        origin: Origin,
+        parent: Option<&ImageId>,
+    ) -> Result<Replaced, StoreError> {
         let _growing = self.inner.growing();
         let manifest = self.select(target, platform)?;
         let id = self.content(&manifest)?.manifest.config.digest.clone();
         if let Some(digest) = reference.and_then(Reference::digest)
             && *digest != target.digest
         {
-            return Err(StoreError::Tag(
+            return Err(StoreError::Refused(
                 "the reference has another digest than the image",
             ));
         }
@@ -65,6 +77,9 @@ impl Store {
                 .entry(id.clone())
                 .or_insert_with(|| Record::new(id.clone(), manifest.clone()));
             record.manifest = manifest;
+            if record.parent.is_none() {
+                record.parent = parent.filter(|parent| **parent != id).cloned();
+            }
             let Some(reference) = reference else {
                 return Ok(Replaced {
                     id: id.clone(),
@@ -89,7 +104,7 @@ impl Store {
     /// Gives the image that `source` names another name.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchImage`] and its like; [`StoreError::Tag`] if `name` has a digest.
+    /// [`StoreError::NoSuchImage`] and its like; [`StoreError::Refused`] if `name` has a digest.
     pub fn tag(&self, source: &str, name: &Reference) -> Result<Replaced, StoreError> {
         let name = tagged(name)?;
         self.inner.images.change(|state| {
@@ -148,12 +163,12 @@ impl Store {
 /// What a tag can be given to (Docker's rules and texts).
 fn tagged(reference: &Reference) -> Result<Reference, StoreError> {
     if reference.digest().is_some() {
-        return Err(StoreError::Tag(
+        return Err(StoreError::Refused(
             "refusing to create a tag with a digest reference",
         ));
     }
     if reference.familiar_name() == "sha256" {
-        return Err(StoreError::Tag(
+        return Err(StoreError::Refused(
             "refusing to create an ambiguous tag using digest algorithm as name",
         ));
     }

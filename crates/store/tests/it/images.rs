@@ -235,6 +235,21 @@ fn platforms_of_an_index() {
     let image = f.store.image("multi").unwrap();
     assert_eq!(image.descriptor.digest, arm64.digest);
     assert_eq!(image.repo_digests[0].digest(), Some(&index.digest));
+    // A container may ask for the other one, and for none that isn't there.
+    let other = f.store.image_for("multi", &platform("amd64")).unwrap();
+    assert_eq!(other.descriptor.digest, amd64.digest);
+    assert_eq!(
+        f.store.image_for("multi", &platform("arm64")).unwrap().id,
+        arm.id
+    );
+    assert_eq!(
+        f.store
+            .image_for("multi", &platform("s390x"))
+            .unwrap_err()
+            .to_string(),
+        "image with reference multi was found but its platform (linux/arm64) does not match the \
+         specified platform (linux/s390x)"
+    );
     // Asking for the other platform moves the name, as in Docker.
     let amd = f
         .store

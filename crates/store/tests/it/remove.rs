@@ -96,7 +96,7 @@ fn containers_stand_against_it() {
     assert_eq!(
         conflict(f.store.remove("busybox", false, false, &used(false))),
         format!(
-            "conflict: unable to remove repository reference \"busybox:latest\" (must force) - \
+            "conflict: unable to remove repository reference \"busybox\" (must force) - \
              container 0123456789ab is using its referenced image {short}"
         )
     );

@@ -1,0 +1,97 @@
+//! SIGKILL at any moment: what was there is whole, what was not is gone.
+
+use std::process::Command;
+use std::process::Stdio;
+use std::time::Duration;
+
+use coracle_oci::Descriptor;
+use coracle_oci::Digest;
+use coracle_store::Origin;
+use coracle_store::Store;
+
+use crate::common::put_image;
+use crate::common::reference;
+
+const VICTIM: &str = "CORACLE_STORE_TEST_VICTIM";
+const ROUNDS: u64 = 20;
+
+/// Not a test of its own: what the other one kills.
+#[test]
+fn victim() {
+    let Ok(root) = std::env::var(VICTIM) else {
+        return;
+    };
+    let store = Store::open(root).unwrap();
+    for round in 0u64.. {
+        let lease = store.lease();
+        let own = format!("{} {round}", std::process::id());
+        let target = put_image(&store, &lease, &["shared", &own], "linux/amd64");
+        let name = reference(&format!("image:{}", round % 5));
+        store
+            .set_image(Some(&name), &target, None, Origin::Registry)
+            .unwrap();
+        store
+            .tag("image:0", &reference(&format!("tag:{round}")))
+            .unwrap();
+        let expected = Descriptor::of("text/plain", own.as_bytes());
+        store
+            .resume(&lease, &expected)
+            .unwrap()
+            .write(own[..3].as_bytes())
+            .unwrap();
+        drop(lease);
+        store
+            .prune(round % 7 == 0, &|_| true, &|_| Vec::new())
+            .unwrap();
+        store.gc(&Vec::new).unwrap();
+    }
+}
+
+#[test]
+fn killed_at_any_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("store");
+    for round in 0..ROUNDS {
+        let mut victim = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "crash::victim"])
+            .env(VICTIM, &root)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Spread over a few of its rounds.
+        std::thread::sleep(Duration::from_millis(20 + round * 37 % 180));
+        assert!(
+            victim.try_wait().unwrap().is_none(),
+            "the victim failed by itself"
+        );
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        check(&root);
+    }
+}
+
+fn check(root: &std::path::Path) {
+    let store = Store::open(root).unwrap();
+    for image in store.images() {
+        assert!(store.is_complete(&image.descriptor).unwrap());
+        for name in &image.references {
+            assert!(store.is_complete(&store.target(name).unwrap()).unwrap());
+        }
+    }
+    for entry in std::fs::read_dir(root.join("ingest")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(name.starts_with("sha256-"), "{name}");
+    }
+    for entry in std::fs::read_dir(root.join("blobs/sha256")).unwrap() {
+        let entry = entry.unwrap();
+        let bytes = std::fs::read(entry.path()).unwrap();
+        assert_eq!(
+            Digest::sha256(&bytes).hex(),
+            entry.file_name().to_str().unwrap()
+        );
+    }
+    // No index was set aside: collecting works.
+    store.gc(&Vec::new).unwrap();
+    store.remove("image:0", true, false, &|_| Vec::new()).ok();
+}
