@@ -171,7 +171,7 @@ fn make_v2(path: &Path, root: &Path, wanted: &[&str]) -> io::Result<Vec<String>>
 
 /// Switches controllers on for the children of `dir`, as far as they are there, and answers which
 /// ones are.
-fn enable(dir: &Path, root: &Path, wanted: &[&str]) -> io::Result<Vec<String>> {
+pub(crate) fn enable(dir: &Path, root: &Path, wanted: &[&str]) -> io::Result<Vec<String>> {
     let file = "cgroup.subtree_control";
     let enabled = words(&files::read(dir, file)?);
     let missing: Vec<&str> = wanted

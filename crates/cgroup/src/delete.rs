@@ -18,6 +18,9 @@ use crate::walk;
 /// How long a directory may stay busy: the kernel takes a moment after the last process is gone.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long removing a tree may take, however large.
+const MOST: Duration = Duration::from_secs(60);
+
 impl Cgroup {
     /// Removes its directories and the cgroups below them. What is gone already is fine, so it can
     /// be repeated.
@@ -56,7 +59,12 @@ pub(crate) fn remove_tree(path: &Path, deadline: Instant) -> Result<(), Errno> {
         Err(errno) => return Err(errno),
     };
     let mut above: Vec<CString> = Vec::new();
+    let started = Instant::now();
     loop {
+        // Whoever makes new ones faster than this is running, so it is in use.
+        if started.elapsed() > MOST {
+            return Err(Errno::BUSY);
+        }
         let child = walk::children(&dir)?.pop();
         match (child, above.pop()) {
             (Some(child), name) => {

@@ -28,6 +28,8 @@ mod delete;
 mod error;
 mod features;
 mod files;
+#[cfg(test)]
+mod fixtures;
 mod freeze;
 mod hierarchy;
 mod join;

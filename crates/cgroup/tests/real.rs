@@ -472,3 +472,51 @@ fn bad_names() {
     ));
     assert!(Path::new("/sys/fs/cgroup").exists());
 }
+
+#[test]
+fn unprivileged_users_get_none() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: needs root, to become somebody else");
+    }
+    let output = std::os::unix::process::CommandExt::uid(
+        Command::new(std::env::current_exe().unwrap()).args([
+            "--exact",
+            "as_nobody",
+            "--ignored",
+            "--nocapture",
+        ]),
+        65534,
+    )
+    .output();
+    match output {
+        Err(error) => eprintln!("skipped: {error}"),
+        Ok(output) => assert!(output.status.success(), "{output:?}"),
+    }
+}
+
+#[test]
+#[ignore = "run by unprivileged_users_get_none"]
+fn as_nobody() {
+    let hierarchy = Hierarchy::host().unwrap();
+    assert!(hierarchy.rootless());
+    assert_eq!(hierarchy.delegated(), None);
+    let name = format!("/coracle-test-{}-nobody", std::process::id());
+    let rules = r#"{"devices": [{"allow": false, "access": "rwm"}]}"#;
+    let cgroup = Cgroup::create(&hierarchy, &name, "one", &resources(rules)).unwrap();
+    assert!(cgroup.is_none());
+    let limit = resources(r#"{"memory": {"limit": 100000000}}"#);
+    let error = Cgroup::create(&hierarchy, &name, "one", &limit).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Unavailable {
+                controller: "memory",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let host = Hierarchy::host().unwrap().with_rootless(false);
+    let error = Cgroup::create(&host, &name, "one", &LinuxResources::default()).unwrap_err();
+    assert!(error.is_permission(), "{error}");
+}

@@ -147,6 +147,7 @@ impl Assembler {
     }
 }
 
-const TOO_LONG: Error = Error::TooLong {
+/// What a program that doesn't fit is refused with.
+pub(crate) const TOO_LONG: Error = Error::TooLong {
     max: MAX_INSTRUCTIONS,
 };

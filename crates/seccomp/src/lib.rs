@@ -2,7 +2,7 @@
 //!
 //! Owns: the syscall numbers of each ABI, Docker's default profile ([`default_profile`]), Docker's
 //! profile file format ([`parse_profile`]), and the compiler from the OCI runtime specification's
-//! `linux.seccomp` to one BPF program ([`compile`]).
+//! `linux.seccomp` to one BPF program ([`compile()`]).
 //!
 //! Must not know: containers, processes, or when a filter is loaded. [`Program::load`] is there
 //! for whoever does; it neither allocates nor sets `no_new_privs`.

@@ -9,8 +9,10 @@ use oci_spec::runtime::LinuxSeccompOperator;
 use oci_spec::runtime::LinuxSyscall;
 
 use crate::Error;
+use crate::MAX_INSTRUCTIONS;
 use crate::abi::ARM_PRIVATE;
 use crate::abi::Abi;
+use crate::asm::TOO_LONG;
 
 /// A comparison of one argument.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -83,7 +85,7 @@ pub(crate) fn table(profile: &LinuxSeccomp, abi: Abi) -> Result<Table, Error> {
                 continue;
             }
             for conditions in &alternatives {
-                table.add(number, conditions, action);
+                table.add(number, conditions, action)?;
             }
             if let Some((multiplexer, value)) = abi.multiplexed(name)
                 && (alternatives.iter().all(Vec::is_empty) || !is_permissive(call.action()))
@@ -93,7 +95,7 @@ pub(crate) fn table(profile: &LinuxSeccomp, abi: Abi) -> Result<Table, Error> {
                     test: Test::Equal,
                     value,
                 };
-                table.add(multiplexer, &[condition], action);
+                table.add(multiplexer, &[condition], action)?;
             }
         }
     }
@@ -104,16 +106,16 @@ pub(crate) fn table(profile: &LinuxSeccomp, abi: Abi) -> Result<Table, Error> {
 }
 
 impl Table {
-    fn add(&mut self, number: u32, conditions: &[Condition], action: u32) {
-        let rules = match self
+    fn add(&mut self, number: u32, conditions: &[Condition], action: u32) -> Result<(), Error> {
+        let verdict = self
             .verdicts
             .entry(number)
-            .or_insert_with(|| Verdict::FirstOf(Vec::new()))
-        {
-            Verdict::Always(_) => return,
+            .or_insert_with(|| Verdict::FirstOf(Vec::new()));
+        let rules = match verdict {
+            Verdict::Always(_) => return Ok(()),
             verdict if conditions.is_empty() => {
                 *verdict = Verdict::Always(action);
-                return;
+                return Ok(());
             }
             Verdict::FirstOf(rules) => rules,
         };
@@ -122,8 +124,13 @@ impl Table {
             action,
         };
         if !rules.contains(&rule) {
+            // Each takes more than one instruction.
+            if rules.len() >= MAX_INSTRUCTIONS {
+                return Err(TOO_LONG);
+            }
             rules.push(rule);
         }
+        Ok(())
     }
 }
 

@@ -88,7 +88,7 @@ fn v1(dir: &Path, memory: &LinuxMemory, fresh: Fresh) -> Result<(), Error> {
     let limit = set(memory.limit());
     let swap = match (limit, set(memory.swap())) {
         // Else the limit can't be lifted above the old sum.
-        (Some(..0), None) if has_memsw(dir) => Some(-1),
+        (Some(..0), None) => Some(-1),
         (_, swap) => swap,
     };
     let write = |file: &str, value: Option<i64>, name: &str| match value {
@@ -98,10 +98,12 @@ fn v1(dir: &Path, memory: &LinuxMemory, fresh: Fresh) -> Result<(), Error> {
     };
     let write_limit = || write("memory.limit_in_bytes", limit, "memory.limit");
     let write_swap = || {
-        write("memory.memsw.limit_in_bytes", swap, "memory.swap").map_err(|error| match error {
-            Error::Unavailable { .. } => Error::NoSwapLimit,
-            error => error,
-        })
+        match write("memory.memsw.limit_in_bytes", swap, "memory.swap") {
+            // Without swap accounting, all are unlimited.
+            Err(Error::Unavailable { .. }) if swap < Some(0) => Ok(()),
+            Err(Error::Unavailable { .. }) => Err(Error::NoSwapLimit),
+            result => result,
+        }
     };
     // At no time may the limit be above the sum.
     let swap_first = match (limit, swap) {
@@ -147,10 +149,6 @@ fn v1(dir: &Path, memory: &LinuxMemory, fresh: Fresh) -> Result<(), Error> {
             CONTROLLER,
         ),
     }
-}
-
-fn has_memsw(dir: &Path) -> bool {
-    dir.join("memory.memsw.limit_in_bytes").exists()
 }
 
 /// Says how much is in use, where that is why a limit was refused.

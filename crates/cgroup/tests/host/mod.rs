@@ -3,6 +3,7 @@
 use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -38,7 +39,21 @@ pub(crate) fn resources(json: &str) -> LinuxResources {
     serde_json::from_str(json).unwrap()
 }
 
-/// A top-level cgroup that is removed with all that is in it.
+const V2_ROOTS: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+
+/// The v2 controllers that are switched on for top-level cgroups.
+fn switched_on() -> Option<(&'static str, Vec<String>)> {
+    V2_ROOTS.iter().find_map(|root| {
+        let text = std::fs::read_to_string(format!("{root}/cgroup.subtree_control")).ok()?;
+        Some((*root, text.split_whitespace().map(str::to_owned).collect()))
+    })
+}
+
+/// Those that were before the tests.
+static BEFORE: OnceLock<Vec<String>> = OnceLock::new();
+
+/// A top-level cgroup that is removed with all that is in it, and the controllers that it needed
+/// switched off again.
 pub(crate) struct Parent {
     hierarchy: Hierarchy,
     path: String,
@@ -47,6 +62,7 @@ pub(crate) struct Parent {
 impl Parent {
     pub(crate) fn new(hierarchy: &Hierarchy) -> Parent {
         static NEXT: AtomicU32 = AtomicU32::new(0);
+        BEFORE.get_or_init(|| switched_on().map_or(Vec::new(), |(_, on)| on));
         let next = NEXT.fetch_add(1, Ordering::Relaxed);
         Parent {
             hierarchy: hierarchy.clone(),
@@ -69,6 +85,12 @@ impl Drop for Parent {
         if let Ok(cgroup) = Cgroup::open(&self.hierarchy, "/", name) {
             let _ = cgroup.kill(Duration::from_secs(5));
             let _ = cgroup.delete();
+        }
+        let before = BEFORE.get().unwrap();
+        let (root, on) = switched_on().unwrap_or(("", Vec::new()));
+        for name in on.iter().filter(|name| !before.contains(name)) {
+            // Refused while another test needs it; the last one succeeds.
+            let _ = std::fs::write(format!("{root}/cgroup.subtree_control"), format!("-{name}"));
         }
     }
 }
