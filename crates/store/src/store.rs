@@ -15,6 +15,7 @@ use std::sync::RwLockReadGuard;
 use std::sync::RwLockWriteGuard;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -29,6 +30,10 @@ use crate::lease::Leases;
 
 const LAYOUT_FILE: &str = "oci-layout";
 const LAYOUT_VERSION: &str = "1.0.0";
+
+/// How often, and how long apart, a locked store is tried.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The content of `oci-layout` (image-spec, image-layout.md).
 #[derive(Serialize, Deserialize)]
@@ -140,9 +145,16 @@ fn lock(root: &Path) -> Result<LockedFile, StoreError> {
         .mode(0o600)
         .open(&path)
         .map_err(StoreError::io("opening", &path))?;
-    LockedFile::try_lock(file)
-        .map_err(StoreError::io("locking", &path))?
-        .ok_or_else(|| StoreError::Locked(root.to_owned()))
+    // A daemon that was killed may have left a child on its way to `exec`, with a copy of the
+    // descriptor for some milliseconds more.
+    for _ in 0..LOCK_TRIES {
+        let copy = file.try_clone().map_err(StoreError::io("opening", &path))?;
+        if let Some(lock) = LockedFile::try_lock(copy).map_err(StoreError::io("locking", &path))? {
+            return Ok(lock);
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
+    Err(StoreError::Locked(root.to_owned()))
 }
 
 fn check_layout(root: &Path) -> Result<(), StoreError> {

@@ -97,6 +97,8 @@ impl Store {
     /// `force` removes an image with several names, and one that stopped containers use. Unless
     /// `no_prune`, parents without names go too. Content is freed by the next [`Store::gc`].
     ///
+    /// `in_use` is called while the index can't be changed: it must not change it itself.
+    ///
     /// # Errors
     /// [`StoreError::NoSuchImage`] and its like; [`StoreError::InUse`] with Docker's texts.
     pub fn remove(
@@ -123,7 +125,7 @@ impl Store {
     /// Removes images that nobody uses: those without a tag or, with `all`, every one that no
     /// container uses. `filter` says which may go at all (Docker's `until` and `label`).
     ///
-    /// Images in use stay, without an error. Content is freed by the next [`Store::gc`].
+    /// Images in use stay, without an error. `filter` and `in_use` must not change images. Content is freed by the next [`Store::gc`].
     pub fn prune(
         &self,
         all: bool,
