@@ -60,6 +60,8 @@ mod proto;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 #[cfg(feature = "manage")]
+mod random;
+#[cfg(feature = "manage")]
 mod resolv;
 #[cfg(feature = "manage")]
 mod state;

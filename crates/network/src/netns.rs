@@ -10,7 +10,7 @@ use std::thread;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountPropagationFlags, UnmountFlags};
+use rustix::mount::UnmountFlags;
 use rustix::thread::LinkNameSpaceType;
 
 use crate::error::{Error, Result, blocking};
@@ -103,8 +103,6 @@ fn create(path: &Path) -> Result<()> {
         sys::unshare_net()?;
         Netlink::open()?.change(link::set_up(1))?;
         rustix::mount::mount_bind("/proc/thread-self/ns/net", &target)?;
-        // Else every mount namespace that the directory's propagates to would hold it alive.
-        rustix::mount::mount_change(&target, MountPropagationFlags::PRIVATE)?;
         Ok(())
     });
     if result.is_err() {

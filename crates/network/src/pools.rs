@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::netlink::Netlink;
 use crate::netlink::address::Route;
 use crate::network::{DEFAULT_NETWORK, Network, Pool, PoolSpec};
-use crate::networks::{now, random, random_id};
+use crate::random;
 use crate::subnet::Subnet;
 
 /// How many parts of a pool are looked at: enough for any number of networks.
@@ -110,7 +110,7 @@ impl<'a> Finder<'a> {
         if ipv4 || pools.count() > 0 {
             return Err(Error::NoPool);
         }
-        let [a, b, c, d, e] = random()?;
+        let [a, b, c, d, e] = random::bytes()?;
         let ula = Ipv6Addr::from(u128::from_be_bytes([
             0xfd, a, b, c, d, e, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
         ]));
@@ -159,9 +159,9 @@ pub(crate) fn default_network(
         (ipv4, ipv6) = (former.ipv4.clone(), former.ipv6.clone());
     }
     Ok(Network {
-        id: former.map_or_else(random_id, |n| Ok(n.id.clone()))?,
+        id: former.map_or_else(random::id, |n| Ok(n.id.clone()))?,
         name: DEFAULT_NETWORK.to_owned(),
-        created: former.map_or_else(now, |n| n.created),
+        created: former.map_or_else(random::now, |n| n.created),
         bridge: config.bridge.clone(),
         ipv4,
         ipv6,

@@ -133,11 +133,13 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Reserves ports: all or none.
+    /// Reserves ports: all or none. `ipv6` says whether IPv6 ports are wanted where none was
+    /// asked for by its address.
     pub(crate) fn publish(
         &self,
         requests: &[PortRequest],
         default_host_ip: Option<IpAddr>,
+        ipv6: bool,
     ) -> Result<Published> {
         let mut bindings = Vec::new();
         for request in requests {
@@ -147,12 +149,15 @@ impl Ports {
             if request.container_port == 0 {
                 return Err(Error::invalid("invalid container port 0: from 1 to 65535"));
             }
-            bindings.extend(self.bind(request, request.host_ip.or(default_host_ip))?);
+            bindings.extend(self.bind(
+                request,
+                &host_ips(request.host_ip.or(default_host_ip), ipv6),
+            )?);
         }
         Ok(Published { bindings })
     }
 
-    fn bind(&self, request: &PortRequest, host_ip: Option<IpAddr>) -> Result<Vec<PortBinding>> {
+    fn bind(&self, request: &PortRequest, host_ips: &[IpAddr]) -> Result<Vec<PortBinding>> {
         let (wanted, any) = match &request.host_port {
             None => (ephemeral_range(), true),
             Some(range) if *range.end() == 0 => (ephemeral_range(), true),
@@ -172,7 +177,7 @@ impl Ports {
         };
         let mut taken = None;
         for port in (start..=high).chain(low..start) {
-            match bind_all(request, host_ip, port) {
+            match bind_all(request, host_ips, port) {
                 Ok(bindings) => {
                     if any {
                         self.cursor.store(port.wrapping_add(1), Ordering::Relaxed);
@@ -189,32 +194,36 @@ impl Ports {
     }
 }
 
+/// The addresses that a request is for.
+fn host_ips(wanted: Option<IpAddr>, ipv6: bool) -> Vec<IpAddr> {
+    let all = [
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    ];
+    match wanted {
+        Some(ip) => vec![ip],
+        None => all.into_iter().filter(|ip| ipv6 || ip.is_ipv4()).collect(),
+    }
+}
+
 /// Binds one port on all addresses of a request, or on none.
-fn bind_all(request: &PortRequest, ip: Option<IpAddr>, port: u16) -> Result<Vec<PortBinding>> {
-    let one = |ip| {
-        let address = SocketAddr::new(ip, port);
+fn bind_all(request: &PortRequest, ips: &[IpAddr], port: u16) -> Result<Vec<PortBinding>> {
+    let mut bindings = Vec::with_capacity(ips.len());
+    for ip in ips {
+        let address = SocketAddr::new(*ip, port);
+        let listener = match listen(request.proto, address) {
+            Ok(listener) => listener,
+            // A host without IPv6: its IPv4 ports are all that there is.
+            Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if !bindings.is_empty() => continue,
+            Err(e) => return Err(bind_error(request.proto, address, e)),
+        };
         let mapping = PortMapping {
             proto: request.proto,
-            host_ip: ip,
+            host_ip: *ip,
             host_port: port,
             container_port: request.container_port,
         };
-        listen(request.proto, address).map(|listener| PortBinding { mapping, listener })
-    };
-    let fail = |ip: IpAddr, e: Errno| bind_error(request.proto, SocketAddr::new(ip, port), e);
-    if let Some(ip) = ip {
-        return one(ip).map(|b| vec![b]).map_err(|e| fail(ip, e));
-    }
-    let (ip4, ip6) = (
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    );
-    let mut bindings = vec![one(ip4).map_err(|e| fail(ip4, e))?];
-    match one(ip6) {
-        Ok(binding) => bindings.push(binding),
-        // A host without IPv6.
-        Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) => {}
-        Err(e) => return Err(fail(ip6, e)),
+        bindings.push(PortBinding { mapping, listener });
     }
     Ok(bindings)
 }
@@ -324,7 +333,7 @@ mod tests {
             host_port,
             container_port,
         };
-        let error = |r| ports.publish(&[r], None).err().unwrap().to_string();
+        let error = |r| ports.publish(&[r], None, true).err().unwrap().to_string();
         assert_eq!(
             error(request(Proto::Sctp, None, 80)),
             "publishing of sctp ports is not supported"

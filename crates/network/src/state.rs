@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -102,6 +103,8 @@ impl Entry {
 pub(crate) struct State {
     /// By id.
     pub(crate) networks: BTreeMap<String, Entry>,
+    /// Those whose addresses contradict each other: kept in the file for somebody to mend.
+    pub(crate) unusable: Vec<Network>,
     /// By network and id.
     pub(crate) endpoints: BTreeMap<(String, String), Endpoint>,
     /// By id.
@@ -151,8 +154,9 @@ impl State {
     }
 
     pub(crate) fn networks_file(&self) -> NetworksFile {
+        let usable = self.networks.values().map(|e| &e.network);
         NetworksFile {
-            networks: self.networks.values().map(|e| e.network.clone()).collect(),
+            networks: usable.chain(&self.unusable).cloned().collect(),
         }
     }
 
@@ -237,9 +241,11 @@ pub(crate) fn save<T: Serialize>(path: &Path, value: &T, durable: bool) -> Resul
         Ok(())
     };
     match write() {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            fs::create_dir_all(parent).and_then(|()| write())
-        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)
+            .and_then(|()| write()),
         result => result,
     }
     .map_err(failed)

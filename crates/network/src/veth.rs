@@ -11,18 +11,13 @@ use crate::netlink::address::{add_address, set_default_route};
 use crate::netlink::link::{VethPair, set_up};
 use crate::netlink::{Netlink, is_absent};
 use crate::network::Network;
-use crate::{netns, sysctl};
+use crate::{netns, random, sysctl};
 
-/// Name of the host's end: `veth` and eleven hexadecimal digits made from what it is for, so that
-/// what a crash left is found by the next try. `salt` tells apart what falls together.
-pub(crate) fn host_name(network: &str, id: &str, salt: u32) -> String {
-    // FNV-1a: stable over releases of the standard library, unlike its own hasher.
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let text = [network.as_bytes(), b"/", id.as_bytes(), &salt.to_be_bytes()];
-    for byte in text.concat() {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    format!("veth{:011x}", hash & 0xfff_ffff_ffff)
+/// A name for the host's end: `veth` and eleven random hexadecimal digits. Never used again, so
+/// that what removes an old end late can't hit a new one.
+pub(crate) fn host_name() -> Result<String> {
+    let random = u64::from_ne_bytes(random::bytes()?);
+    Ok(format!("veth{:011x}", random & 0xfff_ffff_ffff))
 }
 
 /// Whether a name can be one of [`host_name`]'s.
@@ -49,19 +44,13 @@ pub(crate) fn plug(network: &Network, endpoint: &Endpoint) -> Result<()> {
         peer_netns: netns.as_fd(),
         mtu: network.mtu,
     };
-    match netlink.add_veth(&pair) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            netlink.delete_link(&endpoint.host_ifname).map_err(failed)?;
-            netlink.add_veth(&pair).map_err(|e| match e.kind() {
-                io::ErrorKind::AlreadyExists => Error::Invalid(format!(
-                    "interface {} exists already in the container's namespace",
-                    endpoint.ifname
-                )),
-                _ => failed(e),
-            })?;
-        }
-        result => result.map_err(failed)?,
-    }
+    netlink.add_veth(&pair).map_err(|e| match e.kind() {
+        io::ErrorKind::AlreadyExists => Error::Invalid(format!(
+            "interface {} exists already in the container's namespace",
+            endpoint.ifname
+        )),
+        _ => failed(e),
+    })?;
     let configured = netlink
         .link(&endpoint.host_ifname)
         .and_then(|port| port.ok_or_else(|| io::Error::other("the veth pair vanished")))
@@ -134,11 +123,9 @@ mod tests {
 
     #[test]
     fn names_fit_and_are_told_apart() {
-        let name = host_name("n", "c", 0);
+        let name = host_name().unwrap();
         assert_eq!(name.len(), 15);
         assert!(is_ours(&name) && !is_ours("veth0") && !is_ours("vethzzzzzzzzzzz"));
-        assert_eq!(name, host_name("n", "c", 0));
-        assert_ne!(name, host_name("n", "c", 1));
-        assert_ne!(host_name("ab", "c", 0), host_name("a", "bc", 0));
+        assert_ne!(name, host_name().unwrap());
     }
 }

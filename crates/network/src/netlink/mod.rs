@@ -7,6 +7,7 @@
 //! so that a newer kernel's longer messages can't break it.
 
 pub(crate) mod address;
+pub(crate) mod conntrack;
 pub(crate) mod link;
 pub(crate) mod wire;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use wire::{Message, Reply};
 
@@ -47,14 +48,18 @@ pub(crate) struct Netlink {
 }
 
 impl Netlink {
-    /// Opens one in the calling thread's namespace.
+    /// Opens one for interfaces, addresses and routes in the calling thread's namespace.
     pub(crate) fn open() -> io::Result<Self> {
         // No protocol is protocol 0: NETLINK_ROUTE.
+        Self::open_protocol(None)
+    }
+
+    fn open_protocol(protocol: Option<Protocol>) -> io::Result<Self> {
         let socket = rustix::net::socket_with(
             AddressFamily::NETLINK,
             SocketType::RAW,
             SocketFlags::CLOEXEC,
-            None,
+            protocol,
         )?;
         rustix::net::bind(&socket, &SocketAddrNetlink::new(0, 0))?;
         // Answers are there at once; this only keeps a kernel that loses one from hanging us.

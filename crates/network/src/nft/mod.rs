@@ -77,18 +77,26 @@ impl Firewall {
         self.request(Change::Publish { owner, elements }).await
     }
 
-    pub(crate) async fn withdraw(&self, owner: String) -> Result<()> {
-        self.request(Change::Withdraw { owner }).await
+    /// Takes an owner's ports back: asked for when this returns, and done when what it returns does.
+    pub(crate) async fn withdraw(
+        &self,
+        owner: String,
+    ) -> Result<impl Future<Output = Result<()>> + use<>> {
+        self.send(Change::Withdraw { owner }).await
     }
 
     async fn request(&self, change: Change) -> Result<()> {
+        self.send(change).await?.await
+    }
+
+    async fn send(&self, change: Change) -> Result<impl Future<Output = Result<()>> + use<>> {
         const GONE: Error = Error::Internal("the firewall task ended");
         let (done, result) = oneshot::channel();
         self.requests
             .send(Request { change, done })
             .await
             .map_err(|_| GONE)?;
-        result.await.map_err(|_| GONE)?
+        Ok(async { result.await.map_err(|_| GONE)? })
     }
 }
 
@@ -250,4 +258,65 @@ pub(crate) fn find(nft: &Path) -> Option<PathBuf> {
         .filter(|dir| dir.is_absolute())
         .map(|dir| dir.join(nft))
         .find(|candidate| candidate.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rules::Target;
+
+    /// What `nft` would do with the commands: refuse to delete what isn't there, and to add what is.
+    fn play(elements: &mut BTreeMap<String, String>, commands: &[Command]) {
+        for command in commands {
+            match command {
+                Command::AddElement { set, element } => {
+                    let former =
+                        elements.insert(format!("{set} {}", element[0]), element[1].to_string());
+                    assert!(former.is_none(), "added twice: {set} {element}");
+                }
+                Command::DeleteElement { set, key } => {
+                    let former = elements.remove(&format!("{set} {key}"));
+                    assert!(former.is_some(), "not there: {set} {key}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_change_fits_what_is_there(
+            changes in prop::collection::vec(
+                (0..4_u8, prop::option::of(prop::collection::btree_map(1..6_u16, 1..4_u16, 0..4))),
+                0..40,
+            )
+        ) {
+            let mut keeper = Keeper {
+                nft: None,
+                table: String::new(),
+                networks: Networks::default(),
+                published: BTreeMap::new(),
+                elements: Elements::new(),
+            };
+            let mut played = BTreeMap::new();
+            for (owner, ports) in changes {
+                let owner = owner.to_string();
+                let commands = match ports {
+                    None => keeper.withdraw(&owner),
+                    Some(ports) => {
+                        let element = |(host, container): (u16, u16)| {
+                            let key = Key { ipv4: true, host_ip: None, proto: crate::Proto::Tcp, port: host };
+                            (key, Target { ip: [10, 0, 0, 1].into(), port: container })
+                        };
+                        keeper.publish(owner, ports.into_iter().map(element).collect())
+                    }
+                };
+                play(&mut played, &commands);
+                let owned: usize = keeper.published.values().map(Elements::len).sum();
+                prop_assert_eq!(owned, keeper.elements.len());
+                prop_assert_eq!(played.len(), 2 * keeper.elements.len());
+            }
+        }
+    }
 }

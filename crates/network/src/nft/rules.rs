@@ -1,10 +1,12 @@
 //! Our rules: what they say, and how they change.
 //!
-//!     prerouting, output (nat)   to this host, published port  -> the container (maps)
-//!     forward (filter)           replies, published ports, same bridge: accept
-//!                                else into one of our bridges, or out of an internal one: drop
-//!     postrouting (nat)          out of a network by another way than its bridge: masquerade
-//!                                back into its own bridge through a published port: masquerade
+//! ```text
+//! prerouting, output (nat)   to this host, published port  -> the container (maps)
+//! forward (filter)           replies, published ports, same bridge: accept
+//!                            else into one of our bridges, or out of an internal one: drop
+//! postrouting (nat)          out of a network by another way than its bridge: masquerade
+//!                            back into its own bridge through a published port: masquerade
+//! ```
 //!
 //! Which ports are published stands in maps, from protocol and port (and host address, if it isn't
 //! all of them) to a container's address and to its port. Two maps, since `nft` 1.0 can't declare

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use coracle_network::{Config, Endpoint, EndpointConfig, Networks, create_netns, proxy};
-use rustix::mount::MountPropagationFlags;
+use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 pub(crate) struct Host {
@@ -47,6 +47,18 @@ pub(crate) fn on_host<F: Future<Output = ()>>(test: impl FnOnce(Host) -> F + Sen
     .join();
     if let Err(panic) = result {
         std::panic::resume_unwind(panic);
+    }
+}
+
+/// The test's directory can't be removed as long as namespaces are mounted in it.
+impl Drop for Host {
+    fn drop(&mut self) {
+        let Ok(entries) = std::fs::read_dir(self.dir.path().join("netns")) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let _ = rustix::mount::unmount(entry.path(), UnmountFlags::DETACH);
+        }
     }
 }
 

@@ -5,5 +5,7 @@
 
 mod attach;
 mod host;
+mod measure;
 mod ports;
+mod proxy;
 mod recovery;

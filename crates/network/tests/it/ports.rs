@@ -277,3 +277,43 @@ fn fifty_published_at_once() {
         assert_eq!(networks.exposed().len(), 50);
     });
 }
+
+#[test]
+fn a_udp_client_that_keeps_sending_finds_the_new_container() {
+    on_host(|host| async move {
+        let networks = host.networks(host.config()).await;
+        let outside = host.outside().await;
+        let a = host.container(&networks, "a").await;
+        let b = host.container(&networks, "b").await;
+        echo_udp(&b.netns, addr("0.0.0.0:53"));
+        let udp = PortRequest {
+            proto: Proto::Udp,
+            ..port(5353, 53)
+        };
+        let published = networks.publish(&[udp]).unwrap();
+        expose(&networks, &a, &published).await;
+        let client = within(&outside, || {
+            let client = std::net::UdpSocket::bind("10.9.0.2:4000").unwrap();
+            client.connect("10.9.0.1:5353").unwrap();
+            client
+        });
+        let mut buffer = [0; 64];
+        client
+            .set_read_timeout(Some(std::time::Duration::from_millis(200)))
+            .unwrap();
+        // Nobody listens in a.
+        client.send(b"one").unwrap();
+        assert!(client.recv(&mut buffer).is_err());
+        networks.release("a").await.unwrap();
+        let published = Published {
+            bindings: published.bindings,
+        };
+        expose(&networks, &b, &published).await;
+        client
+            .set_read_timeout(Some(std::time::Duration::from_secs(2)))
+            .unwrap();
+        client.send(b"two").unwrap();
+        let length = client.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"10.9.0.2|two");
+    });
+}

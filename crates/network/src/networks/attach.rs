@@ -1,0 +1,186 @@
+//! Endpoints: attached and detached.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Networks;
+use crate::endpoint::{Assigned, Endpoint, EndpointConfig};
+use crate::error::{Error, Result, blocking};
+use crate::mac::MacAddr;
+use crate::network::{Network, Pool};
+use crate::state::Entry;
+use crate::veth;
+
+/// How long the kernel is given to remove a dead namespace's interfaces.
+const UNPLUG_DELAY: Duration = Duration::from_secs(1);
+
+impl Networks {
+    /// Attaches a namespace to a network. An endpoint that this id has there already is replaced,
+    /// and keeps its addresses unless others are asked for.
+    ///
+    /// If the future is dropped midway, the endpoint may be there: [`Networks::detach`] it.
+    ///
+    /// # Errors
+    /// If an address isn't free or isn't the network's, if there is no namespace at `netns`, or if
+    /// the kernel refuses. Nothing is left then.
+    pub async fn attach(
+        &self,
+        netns: impl Into<PathBuf>,
+        wanted: EndpointConfig,
+    ) -> Result<Endpoint> {
+        wanted.check()?;
+        let host_ifname = veth::host_name()?;
+        let (network, endpoint, former) = self.assign(netns.into(), host_ifname, wanted)?;
+        let plugging = endpoint.clone();
+        let work = move || {
+            former.as_ref().map_or(Ok(()), veth::unplug)?;
+            veth::plug(&network, &plugging)
+        };
+        let result = match self.save_endpoints().await {
+            Ok(()) => blocking(work).await,
+            Err(e) => Err(e),
+        };
+        if let Err(e) = result {
+            self.state().forget(&endpoint.network, &endpoint.id);
+            self.save_endpoints()
+                .await
+                .unwrap_or_else(|e| tracing::warn!("after a failed attachment: {e}"));
+            return Err(e);
+        }
+        Ok(endpoint)
+    }
+
+    /// Remembers a new endpoint; returns it, its network, and the one that it replaces.
+    fn assign(
+        &self,
+        netns: PathBuf,
+        host_ifname: String,
+        wanted: EndpointConfig,
+    ) -> Result<(Network, Endpoint, Option<Endpoint>)> {
+        let mut state = self.state();
+        let former = state.forget(&wanted.network, &wanted.id);
+        let chosen = state
+            .entry(&wanted.network)
+            .and_then(|entry| choose(entry, netns, host_ifname, wanted, former.as_ref()));
+        let (network, endpoint) = match chosen {
+            Ok(chosen) => chosen,
+            Err(e) => {
+                // Its addresses were free but for this moment.
+                former.map_or(Ok(()), |former| state.adopt(former))?;
+                return Err(e);
+            }
+        };
+        let key = (endpoint.network.clone(), endpoint.id.clone());
+        state.endpoints.insert(key, endpoint.clone());
+        state.generation += 1;
+        Ok((network, endpoint, former))
+    }
+
+    /// Takes a container off a network: its interface goes, its addresses are free. One that isn't
+    /// attached is no error.
+    ///
+    /// # Errors
+    /// If the kernel refuses, or the files can't be written.
+    pub async fn detach(&self, network: &str, id: &str) -> Result<()> {
+        let key = (network.to_owned(), id.to_owned());
+        let Some(endpoint) = self.state().endpoints.get(&key).cloned() else {
+            return Ok(());
+        };
+        blocking(move || veth::unplug(&endpoint)).await?;
+        self.state().forget(network, id);
+        self.save_endpoints().await
+    }
+
+    /// Gives back all that a container has: its addresses at once, its ports and interfaces in the
+    /// background. Meant to go with [`remove_netns`](crate::remove_netns): the kernel removes the
+    /// interfaces of a dead namespace much more cheaply than single ones, so those are only removed
+    /// that are still there a little later. One that has nothing is no error.
+    ///
+    /// # Errors
+    /// If the files can't be written.
+    pub async fn release(&self, id: &str) -> Result<()> {
+        let endpoints: Vec<Endpoint> = {
+            let mut state = self.state();
+            let keys: Vec<_> = state
+                .endpoints
+                .keys()
+                .filter(|(_, owner)| owner == id)
+                .cloned()
+                .collect();
+            keys.iter()
+                .filter_map(|(network, id)| state.forget(network, id))
+                .collect()
+        };
+        let unexposed = self.begin_unexpose(id).await?;
+        if endpoints.is_empty() && unexposed.is_none() {
+            return Ok(());
+        }
+        tokio::spawn(async move {
+            if let Some(end) = unexposed
+                && let Err(e) = end.await
+            {
+                tracing::warn!("{e}");
+            }
+            tokio::time::sleep(UNPLUG_DELAY).await;
+            let unplug = move || endpoints.iter().try_for_each(veth::unplug);
+            if let Err(e) = blocking(unplug).await {
+                tracing::warn!("{e}");
+            }
+        });
+        Ok(())
+    }
+}
+
+/// Chooses an endpoint's addresses, and takes them.
+fn choose(
+    entry: &mut Entry,
+    netns: PathBuf,
+    host_ifname: String,
+    wanted: EndpointConfig,
+    former: Option<&Endpoint>,
+) -> Result<(Network, Endpoint)> {
+    let network = entry.network.clone();
+    let mut take = |ipv4, wanted: Option<IpAddr>, former: Option<IpAddr>| match wanted {
+        Some(ip) => entry.take(ipv4, Some(ip)),
+        None => former
+            .and_then(|ip| entry.take(ipv4, Some(ip)).ok())
+            .map_or_else(|| entry.take(ipv4, None), Ok),
+    };
+    let former4 = former.and_then(Endpoint::ip4);
+    let former6 = former.and_then(Endpoint::ip6);
+    let ip4 = take(true, wanted.ipv4.map(IpAddr::V4), former4)?;
+    let ip6 = take(false, wanted.ipv6.map(IpAddr::V6), former6).inspect_err(|_| {
+        if let Some(ip) = ip4 {
+            entry.give_back(ip);
+        }
+    })?;
+    let assigned = |ip: Option<IpAddr>, pool: Option<&Pool>| {
+        let (ip, pool) = (ip?, pool?);
+        let gateway = (!network.internal).then_some(pool.gateway);
+        let subnet = pool.subnet;
+        Some(Assigned {
+            ip,
+            subnet,
+            gateway,
+        })
+    };
+    let derived = ip4.or(ip6).map(MacAddr::from_ip);
+    let endpoint = Endpoint {
+        mac: wanted
+            .mac
+            .or(derived)
+            .ok_or(Error::Internal("an endpoint without address"))?,
+        id: wanted.id,
+        network: wanted.network,
+        netns,
+        ifname: wanted.ifname,
+        host_ifname,
+        mtu: network.mtu,
+        ipv4: assigned(ip4, Some(&network.ipv4)),
+        ipv6: assigned(ip6, network.ipv6.as_ref()),
+        aliases: wanted.aliases,
+        default_route: wanted.default_route,
+    };
+    Ok((network, endpoint))
+}

@@ -1,0 +1,215 @@
+//! Networks: made, found, removed, and kept in the kernel.
+
+use std::collections::HashMap;
+
+use super::Networks;
+use crate::config::Config;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, Result, blocking};
+use crate::netlink::Netlink;
+use crate::network::{DEFAULT_NETWORK, Network, NetworkSpec};
+use crate::state::Entry;
+use crate::{bridge, pools, random, veth};
+
+impl Networks {
+    /// All networks.
+    #[must_use]
+    pub fn list(&self) -> Vec<Network> {
+        self.state()
+            .networks
+            .values()
+            .map(|e| e.network.clone())
+            .collect()
+    }
+
+    /// The default network.
+    ///
+    /// # Errors
+    /// Never, in fact: [`Networks::open`] makes one.
+    pub fn default_network(&self) -> Result<Network> {
+        self.find(DEFAULT_NETWORK)
+    }
+
+    /// The network of a full id, a name, or the beginning of an id that no other has.
+    ///
+    /// # Errors
+    /// `NetworkNotFound`, or `Invalid` if several ids begin so.
+    pub fn find(&self, name_or_id: &str) -> Result<Network> {
+        let state = self.state();
+        let mut all = state.networks.values().map(|e| &e.network);
+        if let Some(entry) = state.networks.get(name_or_id) {
+            return Ok(entry.network.clone());
+        }
+        if let Some(network) = all.clone().find(|n| n.name == name_or_id) {
+            return Ok(network.clone());
+        }
+        let mut begins = all
+            .by_ref()
+            .filter(|n| !name_or_id.is_empty() && n.id.starts_with(name_or_id));
+        match (begins.next(), begins.next()) {
+            (Some(network), None) => Ok(network.clone()),
+            (Some(_), Some(_)) => Err(Error::Invalid(format!(
+                "network {name_or_id} is ambiguous (several networks' ids begin so)"
+            ))),
+            _ => Err(Error::NetworkNotFound(name_or_id.to_owned())),
+        }
+    }
+
+    /// The endpoints of a network.
+    #[must_use]
+    pub fn endpoints(&self, network: &str) -> Vec<Endpoint> {
+        self.state()
+            .endpoints
+            .values()
+            .filter(|e| e.network == network)
+            .cloned()
+            .collect()
+    }
+
+    /// Makes a network with its bridge.
+    ///
+    /// # Errors
+    /// If the name or the subnet is taken, an option isn't known, or the kernel refuses; nothing is
+    /// left then.
+    pub async fn create(&self, spec: NetworkSpec) -> Result<Network> {
+        let options = spec.check()?;
+        let _topology = self.inner.topology.lock().await;
+        let existing = self.list();
+        if existing.iter().any(|n| n.name == spec.name) {
+            return Err(Error::NetworkExists(spec.name));
+        }
+        let config = self.inner.config.clone();
+        let network = blocking(move || {
+            let id = random::id()?;
+            let bridge = options
+                .bridge
+                .unwrap_or_else(|| format!("br-{}", &id[..12]));
+            if let Some(other) = existing.iter().find(|n| n.bridge == bridge) {
+                return Err(Error::Invalid(format!(
+                    "bridge name {bridge} is already in use by network {}",
+                    other.name
+                )));
+            }
+            let mut netlink = Netlink::open().map_err(Error::netlink("read the host's routes"))?;
+            if netlink
+                .link(&bridge)
+                .map_err(Error::netlink("look up the bridge"))?
+                .is_some()
+            {
+                return Err(Error::Invalid(format!("interface {bridge} exists already")));
+            }
+            let mut finder = pools::Finder::new(&config.pools, &mut netlink, &existing, None)?;
+            let ipv4 = finder.pool(&spec.ipv4, true)?;
+            let ipv6 = spec
+                .ipv6
+                .as_ref()
+                .map(|p| finder.pool(p, false))
+                .transpose()?;
+            let network = Network {
+                id,
+                name: spec.name,
+                created: random::now(),
+                bridge,
+                ipv4,
+                ipv6,
+                internal: spec.internal,
+                icc: options.icc,
+                masquerade: options.masquerade,
+                mtu: options.mtu.unwrap_or(config.mtu),
+                host_ip: options.host_ip,
+                options: spec.options,
+                labels: spec.labels,
+            };
+            Entry::new(network.clone())?;
+            make_bridges(&config, std::slice::from_ref(&network), &[], false)
+                .inspect_err(|_| drop(bridge::remove(&network)))?;
+            Ok(network)
+        })
+        .await?;
+        let rules = {
+            let mut state = self.state();
+            state
+                .networks
+                .insert(network.id.clone(), Entry::new(network.clone())?);
+            self.rules(&state)
+        };
+        let result = match self.save_networks().await {
+            Ok(()) => self.inner.firewall.reset(rules, None).await,
+            Err(e) => Err(e),
+        };
+        if let Err(e) = result {
+            self.state().networks.remove(&network.id);
+            let (saved, gone) = (self.save_networks().await, network.clone());
+            let removed = blocking(move || bridge::remove(&gone)).await;
+            for undo in [saved, removed] {
+                undo.unwrap_or_else(|e| tracing::warn!("after a failed network creation: {e}"));
+            }
+            return Err(e);
+        }
+        Ok(network)
+    }
+
+    /// Removes a network and its bridge.
+    ///
+    /// # Errors
+    /// `NetworkNotFound`, `Predefined` for the default one, `NetworkInUse` as long as it has
+    /// endpoints.
+    pub async fn remove(&self, id: &str) -> Result<()> {
+        let _topology = self.inner.topology.lock().await;
+        let (network, rules) = {
+            let mut state = self.state();
+            let network = state.entry(id)?.network.clone();
+            if network.is_default() {
+                return Err(Error::Predefined(network.name));
+            }
+            if state.endpoints.keys().any(|(network, _)| network == id) {
+                return Err(Error::NetworkInUse {
+                    name: network.name,
+                    id: network.id,
+                });
+            }
+            state.networks.remove(id);
+            state.generation += 1;
+            (network, self.rules(&state))
+        };
+        self.save_networks().await?;
+        blocking(move || bridge::remove(&network)).await?;
+        self.inner.firewall.reset(rules, None).await
+    }
+}
+
+/// Makes bridges as they should be, and puts live endpoints back onto them.
+pub(super) fn make_bridges(
+    config: &Config,
+    networks: &[Network],
+    endpoints: &[Endpoint],
+    remove_stale: bool,
+) -> Result<()> {
+    if config.ip_forward {
+        bridge::enable_forwarding(networks.iter().any(|n| n.ipv6.is_some()))?;
+    }
+    let mut netlink = Netlink::open().map_err(Error::netlink("open a netlink socket"))?;
+    let live: HashMap<&str, &Endpoint> = endpoints
+        .iter()
+        .map(|e| (e.host_ifname.as_str(), e))
+        .collect();
+    for network in networks {
+        let index = bridge::ensure(&mut netlink, network)?;
+        if !config.userland_proxy {
+            bridge::enable_route_localnet(network)?;
+        }
+        if remove_stale {
+            let failed = |e| Error::netlink(format!("clear bridge {}", network.bridge))(e);
+            for port in bridge::ports(&mut netlink, index).map_err(failed)? {
+                if !live.contains_key(port.name.as_str()) {
+                    netlink.delete_link(&port.name).map_err(failed)?;
+                }
+            }
+        }
+        for endpoint in endpoints.iter().filter(|e| e.network == network.id) {
+            veth::repair(&mut netlink, index, network, endpoint)
+                .unwrap_or_else(|e| tracing::warn!("endpoint of {}: {e}", endpoint.id));
+        }
+    }
+    Ok(())
+}
