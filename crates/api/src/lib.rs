@@ -1,1 +1,51 @@
-//! The HTTP API: Docker's Engine API over any Runtime.
+//! The HTTP API: Docker's Engine API, versions 1.24 to 1.47, over any [`Runtime`].
+//!
+//! **Owns** the accept loop ([`Server`]), version negotiation, routes, Docker's checks and error
+//! texts, filters of lists, streams (logs, events, statistics, progress) and hijacked connections
+//! (attach, exec).
+//!
+//! **Must not know** any conformer, nor TLS, nor where its sockets come from ([`Listener`]).
+//!
+//! **Invariants**
+//! - Every error is `{"message": …}` with the status of its kind; every refused request is logged.
+//! - A request that changes something runs to its end, whether or not its client waits; one that only
+//!   waits or streams ends when its client is gone, or the server drains.
+//! - Nothing from outside is unbounded: connections, headers, JSON bodies. Archives stream.
+//!
+//! [`Runtime`]: coracle_runtime::Runtime
+#![forbid(unsafe_code)]
+
+mod config;
+mod connection;
+mod convert;
+mod error;
+mod extract;
+mod io;
+mod listener;
+mod matching;
+mod respond;
+mod routes;
+mod server;
+mod service;
+mod stream;
+mod version;
+
+use std::sync::Arc;
+
+use coracle_runtime::Runtime;
+
+pub use config::ServerConfig;
+pub use connection::{ClientGone, Hijack, HijackedIo};
+pub use error::ApiError;
+pub use listener::{Listener, Peer};
+pub use server::Server;
+pub use version::ApiVersion;
+
+/// What every route has: the runtime, and how the server is set up.
+#[derive(Clone)]
+pub struct Api {
+    /// What does the work.
+    pub runtime: Arc<dyn Runtime>,
+    /// How the server is set up.
+    pub config: Arc<ServerConfig>,
+}

@@ -8,8 +8,16 @@ use super::HealthConfig;
 use crate::serde_util::wire;
 
 /// `{}`: the value of Docker's set-like maps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Empty {}
+
+impl<'de> Deserialize<'de> for Empty {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Some clients send `null`, as Go allows.
+        let _ = Option::<BTreeMap<String, serde::de::IgnoredAny>>::deserialize(deserializer)?;
+        Ok(Self {})
+    }
+}
 
 /// A command line, which clients may also send as a single string.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

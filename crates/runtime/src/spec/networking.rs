@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use crate::serde_util::wire;
 
-wire! {
-    /// `NetworkingConfig` of Docker's API.
-    pub struct NetworkingConfig {
-        /// By network name or id.
-        pub endpoints_config: BTreeMap<String, EndpointSettings>,
-    }
+/// `NetworkingConfig` of Docker's API.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NetworkingConfig {
+    /// By network name or id. Clients send `null` for a network joined without settings.
+    #[serde(deserialize_with = "crate::serde_util::null_values")]
+    pub endpoints_config: BTreeMap<String, EndpointSettings>,
+}
 
+wire! {
     /// A container's place on one network: what was asked for, and once it runs, what it got.
     pub struct EndpointSettings {
         /// Static addresses asked for.

@@ -1,0 +1,79 @@
+//! Responses.
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use coracle_runtime::RuntimeError;
+use futures_core::Stream;
+use futures_util::StreamExt;
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use crate::connection::ClientGone;
+use crate::error::{Answer, ApiError};
+
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(crate) const TAR: HeaderValue = HeaderValue::from_static("application/x-tar");
+
+/// A JSON document, with a line end as Go's encoder writes it.
+pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
+    let bytes = line(body)
+        .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let mut response = Response::new(Body::from(bytes));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    Ok(response)
+}
+
+/// 200 with a JSON document.
+pub(crate) fn ok(body: &impl Serialize) -> Answer {
+    json(StatusCode::OK, body)
+}
+
+/// A status alone.
+pub(crate) fn empty(status: StatusCode) -> Answer {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    Ok(response)
+}
+
+/// One line of a JSON stream.
+pub(crate) fn line(body: &impl Serialize) -> serde_json::Result<Bytes> {
+    let mut bytes = serde_json::to_vec(body)?;
+    bytes.push(b'\n');
+    Ok(bytes.into())
+}
+
+/// 200 with a body that ends when the stream does, or when nobody waits for it any more.
+pub(crate) fn stream(
+    content_type: HeaderValue,
+    stream: impl Stream<Item = Bytes> + Send + 'static,
+    gone: &ClientGone,
+) -> Response {
+    let stream = stream
+        .take_until(gone.wait_owned())
+        .map(Ok::<_, Infallible>);
+    let mut response = Response::new(Body::from_stream(stream));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+/// 200 with an archive. A failure on the way breaks the connection off, since it is the only sign
+/// that the archive is not whole.
+pub(crate) fn archive(
+    bytes: impl Stream<Item = Result<Bytes, RuntimeError>> + Send + 'static,
+    gone: &ClientGone,
+) -> Response {
+    let bytes = bytes.take_until(gone.wait_owned()).inspect(|item| {
+        if let Err(error) = item {
+            tracing::error!(%error, "archive broken off");
+        }
+    });
+    let mut response = Response::new(Body::from_stream(bytes));
+    response.headers_mut().insert(header::CONTENT_TYPE, TAR);
+    response
+}

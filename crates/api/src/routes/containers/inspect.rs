@@ -1,0 +1,29 @@
+//! What a container is, and what runs in it.
+
+use axum::extract::State;
+use coracle_docker::container::TopResponse;
+
+use crate::Api;
+use crate::convert::inspect as convert;
+use crate::error::Answer;
+use crate::extract::{Name, Query};
+use crate::respond;
+
+pub(super) async fn inspect(State(api): State<Api>, Name(name): Name, query: Query) -> Answer {
+    let container = api
+        .runtime
+        .inspect_container(&name, query.flag("size"))
+        .await?;
+    respond::ok(&convert::inspect(container))
+}
+
+pub(super) async fn top(State(api): State<Api>, Name(name): Name, query: Query) -> Answer {
+    let top = api
+        .runtime
+        .container_top(&name, query.text("ps_args"))
+        .await?;
+    respond::ok(&TopResponse {
+        processes: top.processes,
+        titles: top.titles,
+    })
+}

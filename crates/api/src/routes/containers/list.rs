@@ -1,0 +1,364 @@
+//! `GET /containers/json`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::extract::State;
+use coracle_runtime::container::Container;
+use coracle_runtime::image::Image;
+use coracle_runtime::{Filters, Runtime, RuntimeError, Status};
+use jiff::Timestamp;
+
+use crate::Api;
+use crate::convert::container::summary;
+use crate::error::{Answer, ApiError};
+use crate::extract::Query;
+use crate::matching::{Patterns, PortRange, split_port};
+use crate::respond;
+use crate::version::ApiVersion;
+
+const FILTERS: [&str; 17] = [
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "isolation",
+    "is-task",
+    "label",
+    "label!",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+    "until",
+];
+const HEALTH: [&str; 4] = ["starting", "healthy", "unhealthy", "none"];
+const STATUSES: [&str; 7] = [
+    "paused",
+    "restarting",
+    "removing",
+    "running",
+    "dead",
+    "created",
+    "exited",
+];
+
+pub(super) async fn list(State(api): State<Api>, version: ApiVersion, query: Query) -> Answer {
+    let filters = query.filters(&FILTERS)?;
+    let limit = query.number("limit")?.unwrap_or(0);
+    let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
+    let runtime = &*api.runtime;
+    let containers = runtime.list_containers(query.flag("size")).await?;
+
+    let selection = Selection::new(&filters, &query, limit, &containers, runtime).await?;
+    let now = Timestamp::now();
+    let mut images = ImageNames::default();
+    let mut found = Vec::new();
+    for container in selection.span(&containers) {
+        if limit == Some(found.len()) {
+            break;
+        }
+        if selection.includes(container) {
+            let image = images.of(container, runtime).await?;
+            found.push(summary(container, image, now, version));
+        }
+    }
+    respond::ok(&found)
+}
+
+/// What is asked for.
+struct Selection<'a> {
+    filters: &'a Filters,
+    /// Stopped ones too.
+    all: bool,
+    before: Option<String>,
+    since: Option<String>,
+    names: Patterns,
+    ids: Patterns,
+    exited: Vec<i32>,
+    ancestors: Option<BTreeSet<String>>,
+    networks: BTreeSet<String>,
+    published: Vec<PortRange<'a>>,
+    exposed: Vec<PortRange<'a>>,
+    is_task: Option<bool>,
+}
+
+impl<'a> Selection<'a> {
+    async fn new(
+        filters: &'a Filters,
+        query: &Query,
+        limit: Option<usize>,
+        containers: &[Container],
+        runtime: &dyn Runtime,
+    ) -> Answer<Self> {
+        for status in filters.get("status") {
+            if !STATUSES.contains(&status.as_str()) {
+                return Err(ApiError::bad_request(format!(
+                    "invalid filter 'status={status}'"
+                )));
+            }
+        }
+        for health in filters.get("health") {
+            if !HEALTH.contains(&health.as_str()) {
+                return Err(ApiError::bad_request(format!(
+                    "invalid filter 'health={health}'"
+                )));
+            }
+        }
+        let exited = filters.get("exited").iter().map(|code| {
+            code.parse().map_err(|_| {
+                ApiError::bad_request(format!(
+                    "invalid filter 'exited={code}': strconv.Atoi: parsing {code:?}: invalid syntax"
+                ))
+            })
+        });
+        let exited = exited.collect::<Answer<Vec<i32>>>()?;
+        let find = |key: &str| -> Answer<Option<String>> {
+            let name = filters
+                .get(key)
+                .last()
+                .map_or_else(|| query.text(key), String::as_str);
+            if name.is_empty() {
+                return Ok(None);
+            }
+            position(containers, name)
+                .map(|container| Some(container.id.clone()))
+                .ok_or_else(|| RuntimeError::no_such_container(name).into())
+        };
+        let (before, since) = (find("before")?, find("since")?);
+        let ports = |key: &'static str| {
+            let parse = |text: &'a String| PortRange::parse(key, text);
+            filters
+                .get(key)
+                .iter()
+                .map(parse)
+                .collect::<Answer<Vec<_>>>()
+        };
+        Ok(Self {
+            all: query.flag("all")
+                || limit.is_some()
+                || before.is_some()
+                || since.is_some()
+                || filters.has("status")
+                || !exited.is_empty(),
+            before,
+            since,
+            names: Patterns::new(filters, "name"),
+            ids: Patterns::new(filters, "id"),
+            exited,
+            ancestors: ancestors(filters, runtime).await?,
+            networks: networks(filters, runtime).await?,
+            published: ports("publish")?,
+            exposed: ports("expose")?,
+            is_task: filters.boolean("is-task")?,
+            filters,
+        })
+    }
+
+    /// The part of the list, newest first, that lies between `before` and `since`.
+    fn span<'c>(&self, containers: &'c [Container]) -> &'c [Container] {
+        let place = |id: &Option<String>| {
+            let id = id.as_ref()?;
+            containers.iter().position(|container| container.id == *id)
+        };
+        let first = place(&self.before).map_or(0, |place| place + 1);
+        let last = place(&self.since).unwrap_or(containers.len());
+        containers.get(first..last).unwrap_or_default()
+    }
+
+    fn includes(&self, container: &Container) -> bool {
+        let state = &container.state;
+        let filters = self.filters;
+        let running = state.status.is_alive() || state.status == Status::Restarting;
+        let named = || {
+            self.names.matches(&container.name)
+                || self.names.matches(&format!("/{}", container.name))
+        };
+        let health = || {
+            let health = state.health.as_ref();
+            filters.exact(
+                "health",
+                health.map_or("none", |health| health.status.as_str()),
+            )
+        };
+        let volume = || {
+            !filters.has("volume")
+                || container.mounts.iter().any(|mount| {
+                    let wanted = filters.get("volume");
+                    wanted.contains(&mount.name)
+                        || wanted.contains(&mount.destination)
+                        || wanted.contains(&mount.source)
+                })
+        };
+        (self.all || running)
+            && named()
+            && self.ids.matches(&container.id)
+            && filters.labels(&container.config.labels)
+            && filters.exact("status", state.status.as_str())
+            && (self.exited.is_empty()
+                || (!running
+                    && state.started_at.is_some()
+                    && self.exited.contains(&state.exit_code)))
+            && health()
+            && self.is_task != Some(true)
+            && self
+                .ancestors
+                .as_ref()
+                .is_none_or(|images| images.contains(&container.image_id))
+            && volume()
+            && self.on_network(container)
+            && self.has_ports(container)
+    }
+
+    fn on_network(&self, container: &Container) -> bool {
+        !self.filters.has("network")
+            || container.network.networks.iter().any(|(name, endpoint)| {
+                self.networks.contains(name) || self.networks.contains(&endpoint.network_id)
+            })
+    }
+
+    fn has_ports(&self, container: &Container) -> bool {
+        let within = |ranges: &[PortRange<'_>], port: &str| {
+            split_port(port).is_some_and(|(port, protocol)| {
+                ranges.iter().any(|range| range.contains(port, protocol))
+            })
+        };
+        let host = &container.host_config;
+        let exposed = || {
+            container
+                .config
+                .exposed_ports
+                .keys()
+                .chain(container.network.ports.keys())
+                .any(|port| within(&self.exposed, port))
+        };
+        let published = || {
+            let bound = container
+                .network
+                .ports
+                .iter()
+                .filter(|(_, ends)| ends.is_some());
+            host.port_bindings
+                .keys()
+                .chain(bound.map(|(port, _)| port))
+                .any(|port| within(&self.published, port))
+        };
+        (self.exposed.is_empty() || exposed()) && (self.published.is_empty() || published())
+    }
+}
+
+/// A container of the list, by id, name, or a prefix of its id.
+fn position<'a>(containers: &'a [Container], name: &str) -> Option<&'a Container> {
+    let plain = name.strip_prefix('/').unwrap_or(name);
+    containers
+        .iter()
+        .find(|container| container.id == name || container.name == plain)
+        .or_else(|| {
+            let mut fitting = containers
+                .iter()
+                .filter(|container| container.id.starts_with(name));
+            fitting.next().filter(|_| fitting.next().is_none())
+        })
+}
+
+/// The ids of the images asked for, and of all that were made from them; none where not asked.
+async fn ancestors(filters: &Filters, runtime: &dyn Runtime) -> Answer<Option<BTreeSet<String>>> {
+    if !filters.has("ancestor") {
+        return Ok(None);
+    }
+    let mut ids = BTreeSet::new();
+    for name in filters.get("ancestor") {
+        match runtime.inspect_image(name).await {
+            Ok(image) => {
+                ids.insert(image.id);
+            }
+            // Docker does not mind an image that is not there; nothing is made from it.
+            Err(RuntimeError::ImageNotFound(_) | RuntimeError::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if !ids.is_empty() {
+        let images = runtime.list_images(false).await?;
+        loop {
+            let known = ids.len();
+            for image in &images {
+                if ids.contains(&image.parent) {
+                    ids.insert(image.id.clone());
+                }
+            }
+            if ids.len() == known {
+                break;
+            }
+        }
+    }
+    Ok(Some(ids))
+}
+
+/// Names and ids of the networks asked for.
+async fn networks(filters: &Filters, runtime: &dyn Runtime) -> Answer<BTreeSet<String>> {
+    let mut wanted = BTreeSet::new();
+    for name in filters.get("network") {
+        wanted.insert(name.clone());
+        match runtime.inspect_network(name).await {
+            Ok(network) => {
+                wanted.insert(network.id);
+                wanted.insert(network.name);
+            }
+            Err(RuntimeError::NotFound(_) | RuntimeError::InvalidArgument(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(wanted)
+}
+
+/// What containers' images are called by now, each looked up once.
+#[derive(Default)]
+struct ImageNames(BTreeMap<String, Option<String>>);
+
+impl ImageNames {
+    /// The name that a container was made by, where it still stands for its image; else the id.
+    async fn of(&mut self, container: &Container, runtime: &dyn Runtime) -> Answer<String> {
+        let name = &container.config.image;
+        if *name == container.image_id {
+            return Ok(name.clone());
+        }
+        if !self.0.contains_key(name) {
+            let id = match runtime.inspect_image(name).await {
+                Ok(image) => Some(image.id),
+                Err(
+                    RuntimeError::ImageNotFound(_)
+                    | RuntimeError::NotFound(_)
+                    | RuntimeError::InvalidArgument(_),
+                ) => None,
+                Err(error) => return Err(error.into()),
+            };
+            self.0.insert(name.clone(), id);
+        }
+        let id = self.0.get(name).and_then(Option::as_ref);
+        Ok(if id == Some(&container.image_id) {
+            name.clone()
+        } else {
+            container.image_id.clone()
+        })
+    }
+}
+
+/// The same, by a list of images at hand.
+pub(in crate::routes) fn image_name(container: &Container, images: &[Image]) -> String {
+    let name = &container.config.image;
+    let tagged = format!("{name}:latest");
+    let stands = images.iter().any(|image| {
+        image.id == container.image_id
+            && (image.repo_tags.contains(name)
+                || image.repo_tags.contains(&tagged)
+                || image.repo_digests.contains(name))
+    });
+    if stands {
+        name.clone()
+    } else {
+        container.image_id.clone()
+    }
+}

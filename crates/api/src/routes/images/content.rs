@@ -1,0 +1,31 @@
+//! Images as archives.
+
+use axum::body::Body;
+use axum::extract::State;
+
+use crate::Api;
+use crate::connection::ClientGone;
+use crate::error::{Answer, ApiError};
+use crate::extract::{self, Query};
+use crate::respond;
+use crate::stream::progress;
+
+pub(super) async fn save_many(State(api): State<Api>, query: Query, gone: ClientGone) -> Answer {
+    let names: Vec<String> = query.all("names").map(str::to_owned).collect();
+    if names.is_empty() {
+        return Err(ApiError::bad_request("no image was named"));
+    }
+    save(&api, &names, &gone).await
+}
+
+pub(super) async fn save(api: &Api, names: &[String], gone: &ClientGone) -> Answer {
+    Ok(respond::archive(
+        api.runtime.save_images(names).await?,
+        gone,
+    ))
+}
+
+pub(super) async fn load(State(api): State<Api>, gone: ClientGone, body: Body) -> Answer {
+    let tar = extract::byte_stream(body);
+    progress::respond(api.runtime.load_images(tar), &gone).await
+}

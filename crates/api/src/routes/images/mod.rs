@@ -1,0 +1,77 @@
+//! Images. Their names have slashes, so what is asked of one is told by the path's end.
+
+mod content;
+mod list;
+mod manage;
+pub(super) mod reference;
+mod transfer;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::HeaderMap;
+
+use crate::Api;
+use crate::connection::ClientGone;
+use crate::error::{Answer, ApiError};
+use crate::extract::{Name, Query};
+use crate::version::ApiVersion;
+
+pub(super) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/images/json", get(list::list))
+        .route("/images/search", get(search))
+        .route("/images/get", get(content::save_many))
+        .route("/images/load", post(content::load))
+        .route("/images/create", post(transfer::create))
+        .route("/images/prune", post(manage::prune))
+        .route(
+            "/images/{*name}",
+            get(get_one).post(post_one).delete(manage::remove),
+        )
+        .route("/distribution/{*name}", get(distribution))
+}
+
+async fn get_one(
+    State(api): State<Api>,
+    Name(path): Name,
+    version: ApiVersion,
+    gone: ClientGone,
+) -> Answer<Response> {
+    match path.rsplit_once('/') {
+        Some((name, "json")) => list::inspect(&api, name, version).await,
+        Some((name, "history")) => list::history(&api, name).await,
+        Some((name, "get")) => content::save(&api, &[name.to_owned()], &gone).await,
+        _ => Err(ApiError::page_not_found()),
+    }
+}
+
+async fn post_one(
+    State(api): State<Api>,
+    Name(path): Name,
+    query: Query,
+    gone: ClientGone,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    match path.rsplit_once('/') {
+        Some((name, "push")) => transfer::push(&api, name, &query, &headers, body, &gone).await,
+        Some((name, "tag")) => manage::tag(&api, name, &query).await,
+        _ => Err(ApiError::page_not_found()),
+    }
+}
+
+async fn search() -> ApiError {
+    ApiError::not_implemented("image search is not supported: only Docker Hub has it")
+}
+
+async fn distribution(Name(path): Name) -> ApiError {
+    match path.rsplit_once('/') {
+        Some((_, "json")) => {
+            ApiError::not_implemented("asking a registry for a manifest is not supported")
+        }
+        _ => ApiError::page_not_found(),
+    }
+}

@@ -1,0 +1,128 @@
+//! The accept loop.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use coracle_runtime::Runtime;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use crate::config::ServerConfig;
+use crate::connection;
+use crate::listener::Listener;
+use crate::service::Service;
+use crate::{Api, routes};
+
+/// How long to wait after an accept failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves the API on any number of listeners. Cheap to clone.
+#[derive(Clone)]
+pub struct Server {
+    service: Arc<Service>,
+    places: Arc<Semaphore>,
+}
+
+impl Server {
+    /// A server of Docker's Engine API over a runtime.
+    pub fn new(runtime: Arc<dyn Runtime>, config: ServerConfig) -> Self {
+        Self::with_routes(runtime, config, Router::new())
+    }
+
+    /// The same with further routes, below `/api/v1` for instance. Routes find
+    /// [`Peer`](crate::Peer) (in an `Arc`), [`ClientGone`](crate::ClientGone) and
+    /// [`Hijack`](crate::Hijack) in a request's extensions.
+    pub fn with_routes(
+        runtime: Arc<dyn Runtime>,
+        config: ServerConfig,
+        further: Router<Api>,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(config.max_connections));
+        let api = Api {
+            runtime,
+            config: Arc::new(config),
+        };
+        let router = routes::docker().merge(further);
+        Self {
+            service: Arc::new(Service::new(api, router)),
+            places,
+        }
+    }
+
+    /// Serves a listener until `shutdown` resolves; then stops accepting, ends streams, lets requests
+    /// come to their end for as long as the configuration allows, and returns.
+    pub async fn serve<L: Listener>(
+        &self,
+        mut listener: L,
+        shutdown: impl Future<Output = ()> + Send,
+    ) {
+        let drain = CancellationToken::new();
+        let streams = CancellationToken::new();
+        let connections = TaskTracker::new();
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            let accepted = tokio::select! {
+                () = &mut shutdown => break,
+                accepted = self.accept(&mut listener) => accepted,
+            };
+            let Some((setup, peer, place)) = accepted else {
+                continue;
+            };
+            let service = Arc::clone(&self.service);
+            let (drain, streams) = (drain.clone(), streams.clone());
+            connections.spawn(async move {
+                let _place = place;
+                match setup.await {
+                    Ok(stream) => {
+                        debug!(%peer, "connection accepted");
+                        connection::serve(stream, peer, service, drain, streams).await;
+                    }
+                    Err(error) => info!(%peer, %error, "connection refused"),
+                }
+            });
+        }
+        drop(listener);
+        drain.cancel();
+        streams.cancel();
+        connections.close();
+        let limit = self.service.api.config.drain_limit;
+        if tokio::time::timeout(limit, connections.wait())
+            .await
+            .is_err()
+        {
+            warn!(
+                connections = connections.len(),
+                "not all requests ended in time"
+            );
+        }
+    }
+
+    async fn accept<L: Listener>(
+        &self,
+        listener: &mut L,
+    ) -> Option<(L::Setup, crate::Peer, tokio::sync::OwnedSemaphorePermit)> {
+        let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
+        match listener.accept().await {
+            Ok((setup, peer)) => Some((setup, peer, place)),
+            Err(error) => {
+                // A client that gave up while queueing is nothing; anything else won't pass at once.
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionAborted
+                        | io::ErrorKind::ConnectionReset
+                        | io::ErrorKind::Interrupted
+                        | io::ErrorKind::NotConnected
+                ) {
+                    warn!(%error, "no connection accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+                None
+            }
+        }
+    }
+}
