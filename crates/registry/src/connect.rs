@@ -111,14 +111,18 @@ impl Connector {
 }
 
 fn tcp_error(error: &dyn std::error::Error) -> ConnectError {
-    // The innermost text is the system's.
+    // The innermost text is the system's, but Docker's users know Go's.
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
         text = inner.to_string();
         source = inner.source();
     }
-    ConnectError::Tcp(text)
+    if text.starts_with("failed to lookup address information") {
+        return ConnectError::Tcp("no such host".into());
+    }
+    let text = text.split(" (os error").next().unwrap_or_default();
+    ConnectError::Tcp(text.to_lowercase())
 }
 
 fn tls_text(error: &io::Error) -> String {

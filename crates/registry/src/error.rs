@@ -14,12 +14,9 @@ use serde::Deserialize;
 #[non_exhaustive]
 pub enum Error {
     /// The registry refuses access to the repository, or hides that it doesn't exist.
-    #[error(
-        "{action} access denied for {repository}, repository does not exist or may require \
-         'docker login': {reason}"
-    )]
+    #[error("{}", denied(action, repository, reason))]
     Denied {
-        /// `pull` or `push`.
+        /// `pull`, `push` or `delete`.
         action: &'static str,
         /// The short name of the repository.
         repository: String,
@@ -214,6 +211,16 @@ pub enum ErrorKind {
     Invalid,
     /// Something on this machine failed.
     Internal,
+}
+
+fn denied(action: &str, repository: &str, reason: &str) -> String {
+    if action == "pull" {
+        return format!(
+            "pull access denied for {repository}, repository does not exist or may require \
+             'docker login': {reason}"
+        );
+    }
+    reason.to_owned()
 }
 
 impl Error {

@@ -1,10 +1,10 @@
 //! Downloads into the store, each shared by everybody who wants the same blob.
 //!
 //! ```text
-//! Queued ──▶ Downloading ◀──▶ Retrying
-//!               │
-//!               ▼
-//!           Verifying ──▶ Done
+//! Starting ──▶ Downloading ◀──▶ Retrying
+//!    │  ▲            │
+//!    ▼  │            ▼
+//!   Queued       Verifying ──▶ Done
 //! ```
 //! Each state can also go to Done with an error. A download runs as a task of its own, which is
 //! aborted when the last one who waits for it is gone; what was written stays for the next try.
@@ -48,9 +48,16 @@ const BUSY: Duration = Duration::from_millis(200);
 /// Where a download stands.
 #[derive(Debug, Clone)]
 pub(crate) enum State {
+    Starting,
+    /// Waits for a free slot.
     Queued,
-    Downloading { current: u64, total: u64 },
-    Retrying { seconds: u64 },
+    Downloading {
+        current: u64,
+        total: u64,
+    },
+    Retrying {
+        seconds: u64,
+    },
     Verifying,
     Done(Result<(), Error>),
 }
@@ -80,10 +87,9 @@ impl Flight {
         self.shown.clone()
     }
 
-    fn failed(&self) -> bool {
-        // A task that was aborted or panicked leaves its last state behind.
-        self.shown.has_changed().is_err()
-            && !matches!(self.shown.borrow().state, State::Done(Ok(())))
+    /// Whether it has come to an end; a task that panicked leaves its last state behind.
+    fn is_over(&self) -> bool {
+        self.shown.has_changed().is_err() || matches!(self.shown.borrow().state, State::Done(_))
     }
 }
 
@@ -113,12 +119,12 @@ impl Flights {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, flight| flight.strong_count() > 0);
         if let Some(flight) = all.get(&descriptor.digest).and_then(Weak::upgrade)
-            && !flight.failed()
+            && !flight.is_over()
         {
             return (flight, false);
         }
         let (show, shown) = watch::channel(Shown {
-            state: State::Queued,
+            state: State::Starting,
             tail: None,
         });
         let download = Download {
@@ -159,8 +165,14 @@ impl Download {
     }
 
     async fn download(&self) -> Result<()> {
-        let slot = self.slots.acquire().await;
-        let _slot = slot.map_err(|_| Error::store("the download queue is closed"))?;
+        let _slot = match self.slots.try_acquire() {
+            Ok(slot) => slot,
+            Err(_) => {
+                self.state(State::Queued);
+                let slot = self.slots.acquire().await;
+                slot.map_err(|_| Error::store("the download queue is closed"))?
+            }
+        };
         let mut first = true;
         loop {
             let Some(ingest) = self.open().await? else {
@@ -210,7 +222,22 @@ impl Download {
             };
             shown.tail = tail.clone();
         });
-        let mut writer = Writer::start(ingest, tail);
+        let writer = Writer::start(ingest, tail);
+        match self.receive(&writer, offset).await {
+            Ok(()) => {
+                self.state(State::Verifying);
+                writer.commit().await
+            }
+            Err(error) => {
+                // If it was the writer that failed, its error says more.
+                writer.end().await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn receive(&self, writer: &Writer, offset: u64) -> Result<()> {
+        let total = self.descriptor.size;
         let mut reader = BlobReader::new(&self.repository, &self.descriptor, offset);
         let mut current = offset;
         let mut throttle = Throttle::default();
@@ -229,12 +256,12 @@ impl Download {
                     });
                     tokio::time::sleep(wait).await;
                 }
-                BlobNews::End => break,
+                BlobNews::End => {
+                    self.state(State::Downloading { current, total });
+                    return Ok(());
+                }
             }
         }
-        self.state(State::Downloading { current, total });
-        self.state(State::Verifying);
-        writer.commit().await
     }
 
     /// Opens the ingest's file for those who follow it.
@@ -302,24 +329,26 @@ impl Writer {
         }
     }
 
-    async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        if self.queue.send(Order::Write(bytes)).await.is_ok() {
-            return Ok(());
-        }
-        self.end().await?;
-        Err(Error::store("the writer is gone"))
+    async fn write(&self, bytes: Bytes) -> Result<()> {
+        let sent = self.queue.send(Order::Write(bytes)).await;
+        sent.map_err(|_| Error::store("the writer is gone"))
     }
 
-    async fn commit(mut self) -> Result<()> {
+    async fn commit(self) -> Result<()> {
         // If the writer is gone, its result says why.
         let _ = self.queue.send(Order::Commit).await;
-        self.end().await?;
-        self.tail.0 = None;
-        Ok(())
+        self.end().await
     }
 
-    async fn end(&mut self) -> Result<()> {
-        (&mut self.thread).await.map_err(Error::store)?
+    /// Lets go of the ingest, and waits until that is done.
+    async fn end(self) -> Result<()> {
+        let Self {
+            queue,
+            thread,
+            tail: _abort,
+        } = self;
+        drop(queue);
+        thread.await.map_err(Error::store)?
     }
 }
 

@@ -302,7 +302,6 @@ impl Layers<'_> {
         streamed: &mut bool,
     ) -> Result<()> {
         let id = layer.descriptor.digest.short();
-        let mut waiting = false;
         loop {
             let shown = watch.borrow_and_update().clone();
             if let (Some(tail), false, Some(index)) = (shown.tail, *streamed, layer.places.first())
@@ -316,11 +315,8 @@ impl Layers<'_> {
             }
             let status = match shown.state {
                 State::Done(result) => return result,
-                State::Queued if waiting => None,
-                State::Queued => {
-                    waiting = true;
-                    Some(Status::Waiting)
-                }
+                State::Starting => None,
+                State::Queued => Some(Status::Waiting),
                 State::Downloading { current, total } => {
                     Some(Status::Downloading { current, total })
                 }

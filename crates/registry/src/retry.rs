@@ -17,7 +17,7 @@ pub struct RetryPolicy {
     pub attempts: u32,
     /// The wait before the second try; it doubles with each further one.
     pub base: Duration,
-    /// The longest wait, whatever the registry asks for.
+    /// The longest wait. A registry that asks for more is not asked again.
     pub longest: Duration,
 }
 
@@ -46,7 +46,7 @@ impl RetryPolicy {
             return None;
         }
         if let Some(asked) = error.retry_after() {
-            return Some(asked.min(self.longest));
+            return (asked <= self.longest).then_some(asked);
         }
         let doubled = self
             .base
@@ -102,6 +102,11 @@ mod tests {
             retry_after: Some(Duration::from_secs(7)),
         };
         assert_eq!(policy.wait(1, &asked), Some(Duration::from_secs(7)));
+        let impatient = RetryPolicy {
+            longest: Duration::from_secs(6),
+            ..policy
+        };
+        assert_eq!(impatient.wait(1, &asked), None);
     }
 
     #[test]

@@ -21,27 +21,37 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIEN
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 
 /// A user's credentials for one registry. Empty strings mean "not given".
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// The user's name.
-    #[serde(deserialize_with = "nullable")]
     pub username: String,
     /// The password, or an access token that stands in for it.
-    #[serde(deserialize_with = "nullable")]
     pub password: String,
     /// A long-lived token that gets access tokens (OAuth2 refresh token).
-    #[serde(rename = "identitytoken", deserialize_with = "nullable")]
     pub identity_token: String,
     /// A ready access token, sent as it is.
-    #[serde(rename = "registrytoken", deserialize_with = "nullable")]
     pub registry_token: String,
     /// The registry that they are for, as the client names it.
-    #[serde(rename = "serveraddress", deserialize_with = "nullable")]
     pub server_address: String,
+}
+
+/// How Docker's API writes them.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Wire {
+    #[serde(deserialize_with = "nullable")]
+    username: String,
+    #[serde(deserialize_with = "nullable")]
+    password: String,
+    #[serde(deserialize_with = "nullable")]
+    identitytoken: String,
+    #[serde(deserialize_with = "nullable")]
+    registrytoken: String,
+    #[serde(deserialize_with = "nullable")]
+    serveraddress: String,
     /// `username:password` in base64, an older way to say both.
-    #[serde(rename = "auth", deserialize_with = "nullable")]
-    encoded: String,
+    #[serde(deserialize_with = "nullable")]
+    auth: String,
 }
 
 fn nullable<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
@@ -96,16 +106,19 @@ impl Credentials {
     /// The JSON of an auth configuration, as `POST /auth` takes it.
     pub fn from_json(json: &[u8]) -> Result<Option<Self>> {
         // The parser's own message could quote the input.
-        let this: Option<Self> = serde_json::from_slice(json)
-            .map_err(|_| Error::credentials("invalid auth configuration"))?;
-        let mut this = this.unwrap_or_default();
-        if !this.encoded.is_empty() && this.username.is_empty() {
-            let (username, password) = decode_pair(&this.encoded)
-                .ok_or_else(|| Error::credentials("invalid auth configuration"))?;
-            this.username = username;
-            this.password = password;
+        let invalid = || Error::credentials("invalid auth configuration");
+        let wire: Option<Wire> = serde_json::from_slice(json).map_err(|_| invalid())?;
+        let wire = wire.unwrap_or_default();
+        let mut this = Self {
+            username: wire.username,
+            password: wire.password,
+            identity_token: wire.identitytoken,
+            registry_token: wire.registrytoken,
+            server_address: wire.serveraddress,
+        };
+        if !wire.auth.is_empty() && this.username.is_empty() {
+            (this.username, this.password) = decode_pair(&wire.auth).ok_or_else(invalid)?;
         }
-        this.encoded.clear();
         Ok(if this.is_empty() { None } else { Some(this) })
     }
 

@@ -114,6 +114,11 @@ impl Authorizer {
             return Ok(None);
         };
         self.remember(purpose.base, &challenge);
+        if challenge == Challenge::Basic && purpose.user.is_none_or(|u| u.username.is_empty()) {
+            return Err(Error::Unauthorized {
+                reason: "no basic auth credentials".into(),
+            });
+        }
         self.answer(transport, purpose, &challenge, refused).await
     }
 
@@ -144,10 +149,7 @@ impl Authorizer {
         let bearer = match challenge {
             Challenge::Basic => {
                 let Some(user) = purpose.user.filter(|user| !user.username.is_empty()) else {
-                    return match refused {
-                        None => Ok(None),
-                        Some(_) => Err(no_credentials()),
-                    };
+                    return Ok(None);
                 };
                 let header = basic::basic(user)?;
                 return Ok(Some(header).filter(|header| Some(header) != refused));
@@ -188,12 +190,6 @@ impl Authorizer {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         all.remove(&base.to_string());
-    }
-}
-
-pub(crate) fn no_credentials() -> Error {
-    Error::Unauthorized {
-        reason: "no basic auth credentials".into(),
     }
 }
 
