@@ -29,16 +29,18 @@ const OOM_SCORE_ADJ: i32 = -999;
 
 /// Reads the container's configuration.
 pub(crate) fn read_config(bundle: &Path) -> io::Result<TaskConfig> {
-    let mut text = Vec::new();
-    fs::File::open(bundle.join(TASK_FILE))?
-        .take(MAX_CONFIG + 1)
-        .read_to_end(&mut text)?;
-    if text.len() as u64 > MAX_CONFIG {
-        return Err(io::Error::other(format!(
-            "{TASK_FILE} is over {MAX_CONFIG} bytes"
-        )));
-    }
-    Ok(serde_json::from_slice(&text)?)
+    let path = bundle.join(TASK_FILE);
+    let read = || {
+        let mut text = Vec::new();
+        fs::File::open(&path)?
+            .take(MAX_CONFIG + 1)
+            .read_to_end(&mut text)?;
+        if text.len() as u64 > MAX_CONFIG {
+            return Err(io::Error::other(format!("it is over {MAX_CONFIG} bytes")));
+        }
+        Ok(serde_json::from_slice(&text)?)
+    };
+    read().map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
 /// How many sockets of published ports the configuration counts on.

@@ -227,3 +227,92 @@ pub async fn send_data<W: AsyncWrite + Unpin>(io: &mut W, data: &Data) -> io::Re
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Hello;
+    use crate::Request;
+
+    fn read(bytes: &[u8]) -> Vec<Result<Option<Bytes>, String>> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let mut reader = FrameReader::new(bytes);
+            let mut frames = Vec::new();
+            loop {
+                let frame = reader.frame().await.map_err(|error| error.to_string());
+                let over = !matches!(frame, Ok(Some(_)));
+                frames.push(frame);
+                if over {
+                    return frames;
+                }
+            }
+        })
+    }
+
+    #[test]
+    fn limits() {
+        let too_long = u32::try_from(MAX_FRAME + 1).unwrap().to_le_bytes();
+        assert!(matches!(&read(&too_long)[..], [Err(error)] if error.contains("over the limit")));
+        assert!(matches!(&read(b"\x02\0\0\0x")[..], [Err(error)] if error.contains("gone")));
+        assert_eq!(read(b""), [Ok(None)]);
+        let mut longest = u32::try_from(MAX_FRAME).unwrap().to_le_bytes().to_vec();
+        longest.resize(MAX_FRAME + 4, 7);
+        assert_eq!(
+            read(&longest)[0].as_ref().unwrap().as_ref().unwrap().len(),
+            MAX_FRAME
+        );
+        let huge = "x".repeat(MAX_FRAME);
+        assert!(matches!(json_frame(&huge), Err(FrameError::TooLong(_))));
+    }
+
+    #[test]
+    fn json_has_its_length_in_front() {
+        let frame = json_frame(&Hello { version: 1 }).unwrap();
+        assert_eq!(frame, b"\x0d\0\0\0{\"version\":1}");
+    }
+
+    fn data() -> impl Strategy<Value = Data> {
+        let bytes = proptest::collection::vec(any::<u8>(), 0..300).prop_map(Bytes::from);
+        prop_oneof![
+            bytes.clone().prop_map(Data::Stdin),
+            bytes.clone().prop_map(Data::Stdout),
+            bytes.prop_map(Data::Stderr),
+            Just(Data::CloseStdin),
+            Just(Data::End),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            read(&bytes);
+            let _ = Data::decode(Bytes::from(bytes.clone()));
+            let _ = serde_json::from_slice::<Request>(&bytes);
+        }
+
+        #[test]
+        fn frames_survive_any_cut(
+            all in proptest::collection::vec(data(), 0..6),
+            step in 1usize..50,
+        ) {
+            let mut bytes = BytesMut::new();
+            for data in &all {
+                data.encode(&mut bytes);
+            }
+            let mut buf = BytesMut::new();
+            let mut seen = Vec::new();
+            for chunk in bytes.chunks(step) {
+                buf.extend_from_slice(chunk);
+                while let Some(frame) = take_frame(&mut buf).unwrap() {
+                    seen.push(Data::decode(frame).unwrap());
+                }
+            }
+            prop_assert_eq!(seen, all);
+        }
+    }
+}

@@ -71,6 +71,9 @@ impl SharedStream {
     pub fn shutdown_read(&self) {
         // The only failure is that the peer has closed already.
         let _ = rustix::net::shutdown(&*self.0, rustix::net::Shutdown::Read);
+        // A peer that waits for room in the buffer only learns of it when there is some.
+        let mut rest = [0u8; 8 << 10];
+        while rustix::io::read(&*self.0, &mut rest).is_ok_and(|n| n > 0) {}
     }
 }
 
