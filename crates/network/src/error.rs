@@ -139,3 +139,13 @@ pub(crate) async fn blocking<T: Send + 'static>(
             "a blocking task of the network crate ended early",
         )))
 }
+
+/// Runs work to its end even when the future is dropped: it has several steps, and half of them
+/// would be worse than all.
+pub(crate) async fn detached<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    tokio::spawn(work).await.unwrap_or(Err(Error::Internal(
+        "a task of the network crate ended early",
+    )))
+}

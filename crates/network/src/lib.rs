@@ -20,7 +20,7 @@
 //! - No other table, bridge or interface than our own is ever changed, nor is a kernel setting that
 //!   has the right value.
 //! - A thread of the runtime is never in a foreign namespace.
-//! - The calling process's network namespace at the time of a call is "the host".
+//! - The calling process's network namespace is "the host". The runtime needs its timers enabled.
 //!
 //! The kernel is spoken to directly (netlink), and `nft` for the firewall alone. Without `nft`
 //! ports are served by the proxy, and containers can't reach beyond the host; a warning says so.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -12,6 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use rustix::thread::LinkNameSpaceType;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::error::{Error, Result, blocking};
 use crate::netlink::{Netlink, link};
@@ -19,6 +21,17 @@ use crate::sys;
 
 /// `NSFS_MAGIC`: the file system of namespace files.
 const NSFS_MAGIC: i64 = 0x6e73_6673;
+
+/// One of them is held while a file is made or removed: which one follows from its path. A maker
+/// that was given up goes on to its end, and whoever clears up after it must come later.
+static PLACES: [Mutex<()>; 64] = [const { Mutex::const_new(()) }; 64];
+
+async fn exclusive(path: &Path) -> MutexGuard<'static, ()> {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    let index = usize::try_from(hasher.finish() % PLACES.len() as u64).unwrap_or(0);
+    PLACES[index].lock().await
+}
 
 /// Makes a network namespace with its loopback up and nothing else, and keeps it alive at `path`.
 /// What an earlier run left there is removed first. Its owner is the calling process's user
@@ -28,7 +41,12 @@ const NSFS_MAGIC: i64 = 0x6e73_6673;
 /// `Namespace` if the kernel refuses; nothing is left at `path` then.
 pub async fn create_netns(path: impl Into<PathBuf>) -> Result<()> {
     let path = path.into();
-    blocking(move || create(&path)).await
+    let guard = exclusive(&path).await;
+    blocking(move || {
+        let _guard = guard;
+        create(&path)
+    })
+    .await
 }
 
 /// Removes what [`create_netns`] made; nothing there is no error. The namespace itself, with its
@@ -38,7 +56,12 @@ pub async fn create_netns(path: impl Into<PathBuf>) -> Result<()> {
 /// `Namespace` if the file can't be unmounted or removed.
 pub async fn remove_netns(path: impl Into<PathBuf>) -> Result<()> {
     let path = path.into();
-    blocking(move || remove(&path)).await
+    let guard = exclusive(&path).await;
+    blocking(move || {
+        let _guard = guard;
+        remove(&path)
+    })
+    .await
 }
 
 /// Removes all namespaces in a directory but those whose file names are in `live`; returns the

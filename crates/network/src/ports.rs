@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Proto;
 use crate::error::{Error, Result};
-use crate::nft::rules::{Elements, Key, Target};
+use crate::nft::elements::{Elements, Key, Target};
 use crate::sysctl;
 
 /// Connections that wait until the proxy takes them.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Networks;
 use crate::endpoint::{Assigned, Endpoint, EndpointConfig};
-use crate::error::{Error, Result, blocking};
+use crate::error::{Error, Result, blocking, detached};
 use crate::mac::MacAddr;
 use crate::network::{Network, Pool};
 use crate::state::Entry;
@@ -19,7 +19,7 @@ impl Networks {
     /// Attaches a namespace to a network. An endpoint that this id has there already is replaced,
     /// and keeps its addresses unless others are asked for.
     ///
-    /// If the future is dropped midway, the endpoint may be there: [`Networks::detach`] it.
+    /// If the future is dropped midway, the work goes on: [`Networks::detach`] waits for its end.
     ///
     /// # Errors
     /// If an address isn't free or isn't the network's, if there is no namespace at `netns`, or if
@@ -30,8 +30,18 @@ impl Networks {
         wanted: EndpointConfig,
     ) -> Result<Endpoint> {
         wanted.check()?;
+        let (this, netns) = (self.clone(), netns.into());
+        let guard = self.exclusive(&wanted.id).await;
+        detached(async move {
+            let _guard = guard;
+            this.attach_now(netns, wanted).await
+        })
+        .await
+    }
+
+    async fn attach_now(&self, netns: PathBuf, wanted: EndpointConfig) -> Result<Endpoint> {
         let host_ifname = veth::host_name()?;
-        let (network, endpoint, former) = self.assign(netns.into(), host_ifname, wanted)?;
+        let (network, endpoint, former) = self.assign(netns, host_ifname, wanted)?;
         let plugging = endpoint.clone();
         let work = move || {
             former.as_ref().map_or(Ok(()), veth::unplug)?;
@@ -83,6 +93,16 @@ impl Networks {
     /// # Errors
     /// If the kernel refuses, or the files can't be written.
     pub async fn detach(&self, network: &str, id: &str) -> Result<()> {
+        let guard = self.exclusive(id).await;
+        let (this, network, id) = (self.clone(), network.to_owned(), id.to_owned());
+        detached(async move {
+            let _guard = guard;
+            this.detach_now(&network, &id).await
+        })
+        .await
+    }
+
+    async fn detach_now(&self, network: &str, id: &str) -> Result<()> {
         let key = (network.to_owned(), id.to_owned());
         let Some(endpoint) = self.state().endpoints.get(&key).cloned() else {
             return Ok(());
@@ -100,6 +120,7 @@ impl Networks {
     /// # Errors
     /// If the files can't be written.
     pub async fn release(&self, id: &str) -> Result<()> {
+        let _guard = self.exclusive(id).await;
         let endpoints: Vec<Endpoint> = {
             let mut state = self.state();
             let keys: Vec<_> = state

@@ -5,8 +5,11 @@ mod publish;
 mod topology;
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::OwnedMutexGuard;
 
 use crate::config::Config;
 use crate::endpoint::Endpoint;
@@ -41,6 +44,8 @@ struct Inner {
     saved: Arc<tokio::sync::Mutex<u64>>,
     /// Held while networks are made, removed or restored.
     topology: tokio::sync::Mutex<()>,
+    /// One of them is held while endpoints of an id are changed: which one follows from the id.
+    owners: [Arc<tokio::sync::Mutex<()>>; 64],
     firewall: Firewall,
     ports: Ports,
     warnings: Vec<String>,
@@ -82,6 +87,7 @@ impl Networks {
                 state: Mutex::new(state),
                 saved: Arc::default(),
                 topology: tokio::sync::Mutex::new(()),
+                owners: std::array::from_fn(|_| Arc::default()),
                 firewall,
                 ports: Ports::default(),
                 warnings,
@@ -179,6 +185,15 @@ impl Networks {
             .state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nobody else changes endpoints of this id.
+    async fn exclusive(&self, id: &str) -> OwnedMutexGuard<()> {
+        let mut hasher = DefaultHasher::new();
+        id.hash(&mut hasher);
+        let owners = &self.inner.owners;
+        let index = usize::try_from(hasher.finish() % owners.len() as u64).unwrap_or(0);
+        owners[index].clone().lock_owned().await
     }
 
     fn with_state<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {

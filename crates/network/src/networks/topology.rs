@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use super::Networks;
 use crate::config::Config;
 use crate::endpoint::Endpoint;
-use crate::error::{Error, Result, blocking};
+use crate::error::{Error, Result, blocking, detached};
 use crate::netlink::Netlink;
-use crate::network::{DEFAULT_NETWORK, Network, NetworkSpec};
+use crate::network::{DEFAULT_NETWORK, Network, NetworkSpec, Options};
+use crate::nft::rules;
 use crate::state::Entry;
 use crate::{bridge, pools, random, veth};
 
@@ -72,75 +73,25 @@ impl Networks {
     /// If the name or the subnet is taken, an option isn't known, or the kernel refuses; nothing is
     /// left then.
     pub async fn create(&self, spec: NetworkSpec) -> Result<Network> {
+        let this = self.clone();
+        detached(async move { this.create_now(spec).await }).await
+    }
+
+    async fn create_now(&self, spec: NetworkSpec) -> Result<Network> {
         let options = spec.check()?;
         let _topology = self.inner.topology.lock().await;
-        let existing = self.list();
-        if existing.iter().any(|n| n.name == spec.name) {
-            return Err(Error::NetworkExists(spec.name));
-        }
-        let config = self.inner.config.clone();
-        let network = blocking(move || {
-            let id = random::id()?;
-            let bridge = options
-                .bridge
-                .unwrap_or_else(|| format!("br-{}", &id[..12]));
-            if let Some(other) = existing.iter().find(|n| n.bridge == bridge) {
-                return Err(Error::Invalid(format!(
-                    "bridge name {bridge} is already in use by network {}",
-                    other.name
-                )));
-            }
-            let mut netlink = Netlink::open().map_err(Error::netlink("read the host's routes"))?;
-            if netlink
-                .link(&bridge)
-                .map_err(Error::netlink("look up the bridge"))?
-                .is_some()
-            {
-                return Err(Error::Invalid(format!("interface {bridge} exists already")));
-            }
-            let mut finder = pools::Finder::new(&config.pools, &mut netlink, &existing, None)?;
-            let ipv4 = finder.pool(&spec.ipv4, true)?;
-            let ipv6 = spec
-                .ipv6
-                .as_ref()
-                .map(|p| finder.pool(p, false))
-                .transpose()?;
-            let network = Network {
-                id,
-                name: spec.name,
-                created: random::now(),
-                bridge,
-                ipv4,
-                ipv6,
-                internal: spec.internal,
-                icc: options.icc,
-                masquerade: options.masquerade,
-                mtu: options.mtu.unwrap_or(config.mtu),
-                host_ip: options.host_ip,
-                options: spec.options,
-                labels: spec.labels,
-            };
-            Entry::new(network.clone())?;
-            make_bridges(&config, std::slice::from_ref(&network), &[], false)
-                .inspect_err(|_| drop(bridge::remove(&network)))?;
-            Ok(network)
-        })
-        .await?;
+        let (config, existing) = (self.inner.config.clone(), self.list());
+        let network = blocking(move || plan(&config, &existing, spec, options)).await?;
+        let entry = Entry::new(network.clone())?;
         let rules = {
             let mut state = self.state();
-            state
-                .networks
-                .insert(network.id.clone(), Entry::new(network.clone())?);
+            state.networks.insert(network.id.clone(), entry);
             self.rules(&state)
         };
-        let result = match self.save_networks().await {
-            Ok(()) => self.inner.firewall.reset(rules, None).await,
-            Err(e) => Err(e),
-        };
-        if let Err(e) = result {
+        if let Err(e) = self.make_new(network.clone(), rules).await {
             self.state().networks.remove(&network.id);
-            let (saved, gone) = (self.save_networks().await, network.clone());
-            let removed = blocking(move || bridge::remove(&gone)).await;
+            let saved = self.save_networks().await;
+            let removed = blocking(move || bridge::remove(&network)).await;
             for undo in [saved, removed] {
                 undo.unwrap_or_else(|e| tracing::warn!("after a failed network creation: {e}"));
             }
@@ -149,12 +100,25 @@ impl Networks {
         Ok(network)
     }
 
+    /// It is remembered first: what a crash leaves of it can be found, and removed by its owner.
+    async fn make_new(&self, network: Network, rules: rules::Networks) -> Result<()> {
+        self.save_networks().await?;
+        let config = self.inner.config.clone();
+        blocking(move || make_bridges(&config, &[network], &[], false)).await?;
+        self.inner.firewall.reset(rules, None).await
+    }
+
     /// Removes a network and its bridge.
     ///
     /// # Errors
     /// `NetworkNotFound`, `Predefined` for the default one, `NetworkInUse` as long as it has
     /// endpoints.
     pub async fn remove(&self, id: &str) -> Result<()> {
+        let (this, id) = (self.clone(), id.to_owned());
+        detached(async move { this.remove_now(&id).await }).await
+    }
+
+    async fn remove_now(&self, id: &str) -> Result<()> {
         let _topology = self.inner.topology.lock().await;
         let (network, rules) = {
             let mut state = self.state();
@@ -176,6 +140,55 @@ impl Networks {
         blocking(move || bridge::remove(&network)).await?;
         self.inner.firewall.reset(rules, None).await
     }
+}
+
+/// Settles what a new network is to be.
+fn plan(
+    config: &Config,
+    existing: &[Network],
+    spec: NetworkSpec,
+    options: Options,
+) -> Result<Network> {
+    if existing.iter().any(|n| n.name == spec.name) {
+        return Err(Error::NetworkExists(spec.name));
+    }
+    let id = random::id()?;
+    let bridge = match options.bridge {
+        Some(name) => name,
+        None => "br-".chars().chain(id.chars().take(12)).collect(),
+    };
+    if let Some(other) = existing.iter().find(|n| n.bridge == bridge) {
+        return Err(Error::Invalid(format!(
+            "bridge name {bridge} is already in use by network {}",
+            other.name
+        )));
+    }
+    let failed = |e| Error::netlink(format!("look for {bridge}"))(e);
+    let mut netlink = Netlink::open().map_err(failed)?;
+    if netlink.link(&bridge).map_err(failed)?.is_some() {
+        return Err(Error::Invalid(format!("interface {bridge} exists already")));
+    }
+    let mut finder = pools::Finder::new(&config.pools, &mut netlink, existing, None)?;
+    let ipv4 = finder.pool(&spec.ipv4, true)?;
+    let ipv6 = spec
+        .ipv6
+        .map(|pool| finder.pool(&pool, false))
+        .transpose()?;
+    Ok(Network {
+        id,
+        name: spec.name,
+        created: random::now(),
+        bridge,
+        ipv4,
+        ipv6,
+        internal: spec.internal,
+        icc: options.icc,
+        masquerade: options.masquerade,
+        mtu: options.mtu.unwrap_or(config.mtu),
+        host_ip: options.host_ip,
+        options: spec.options,
+        labels: spec.labels,
+    })
 }
 
 /// Makes bridges as they should be, and puts live endpoints back onto them.

@@ -5,6 +5,7 @@
 //! runs. Where a change is refused (somebody has flushed the table), the whole table is made anew
 //! from what is wanted.
 
+pub(crate) mod elements;
 mod json;
 pub(crate) mod rules;
 
@@ -16,8 +17,9 @@ use std::process::{Command as Process, Stdio};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Error, Result, blocking};
+use elements::{Elements, Key};
 use json::Command;
-use rules::{Elements, Key, Networks};
+use rules::Networks;
 
 /// How many changes go into one transaction at most.
 const BATCH: usize = 256;
@@ -183,9 +185,9 @@ impl Keeper {
                 for others in self.published.values_mut() {
                     others.remove(key);
                 }
-                commands.extend(rules::delete(key));
+                commands.extend(elements::delete(key));
             }
-            commands.extend(rules::add(key, target));
+            commands.extend(elements::add(key, target));
             self.elements.insert(*key, *target);
         }
         self.published.insert(owner, elements);
@@ -197,7 +199,7 @@ impl Keeper {
         let keys: Vec<Key> = elements.into_keys().collect();
         keys.iter()
             .filter(|key| self.elements.remove(key).is_some())
-            .flat_map(rules::delete)
+            .flat_map(elements::delete)
             .collect()
     }
 
@@ -263,8 +265,8 @@ pub(crate) fn find(nft: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use elements::Target;
     use proptest::prelude::*;
-    use rules::Target;
 
     /// What `nft` would do with the commands: refuse to delete what isn't there, and to add what is.
     fn play(elements: &mut BTreeMap<String, String>, commands: &[Command]) {

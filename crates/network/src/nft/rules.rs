@@ -16,38 +16,15 @@
 //! else's `forward` chain has the policy `drop` (dockerd's iptables rules, a firewall of the
 //! host's), they must let our bridges pass.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-
 use serde_json::{Value, json};
 
+use super::elements::{self, Elements, MAPS};
 use super::json::{
     Command, Hook, concat, connection, dnat, is, is_not, jump, look_up, meta, payload, prefix,
     simple, to_this_host,
 };
-use crate::Proto;
 use crate::network::Network;
 use crate::subnet::Subnet;
-
-/// A published port as the firewall sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key {
-    pub(crate) ipv4: bool,
-    /// `None`: any address of this host.
-    pub(crate) host_ip: Option<IpAddr>,
-    pub(crate) proto: Proto,
-    pub(crate) port: u16,
-}
-
-/// Where a published port leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Target {
-    pub(crate) ip: IpAddr,
-    pub(crate) port: u16,
-}
-
-/// Published ports by their key.
-pub(crate) type Elements = BTreeMap<Key, Target>;
 
 /// What the rules depend on, besides published ports.
 #[derive(Debug, Clone, Default)]
@@ -82,55 +59,10 @@ impl Networks {
     }
 }
 
-const MAP_KEY_ANY: &[&str] = &["inet_proto", "inet_service"];
-const MAP_KEY_4: &[&str] = &["ipv4_addr", "inet_proto", "inet_service"];
-const MAP_KEY_6: &[&str] = &["ipv6_addr", "inet_proto", "inet_service"];
-
-/// A pair of maps, from the same keys to addresses and to ports.
-struct Maps {
-    address: &'static str,
-    port: &'static str,
-    key: &'static [&'static str],
-    ipv4: bool,
-    any_host_ip: bool,
-}
-
-/// The more special ones first: that is the order in which they are asked.
-const MAPS: [Maps; 4] = [
-    Maps {
-        address: "one4_address",
-        port: "one4_port",
-        key: MAP_KEY_4,
-        ipv4: true,
-        any_host_ip: false,
-    },
-    Maps {
-        address: "one6_address",
-        port: "one6_port",
-        key: MAP_KEY_6,
-        ipv4: false,
-        any_host_ip: false,
-    },
-    Maps {
-        address: "any4_address",
-        port: "any4_port",
-        key: MAP_KEY_ANY,
-        ipv4: true,
-        any_host_ip: true,
-    },
-    Maps {
-        address: "any6_address",
-        port: "any6_port",
-        key: MAP_KEY_ANY,
-        ipv4: false,
-        any_host_ip: true,
-    },
-];
-
 const BRIDGES: &str = "@bridges";
 
 /// The whole table, made anew: whatever it held is replaced in the same transaction.
-pub(crate) fn rebuild(networks: &Networks, elements: &Elements) -> Vec<Command> {
+pub(crate) fn rebuild(networks: &Networks, published: &Elements) -> Vec<Command> {
     // Adding first makes deleting right also where there is none.
     let mut commands = vec![Command::AddTable, Command::DeleteTable, Command::AddTable];
     commands.extend([
@@ -185,55 +117,10 @@ pub(crate) fn rebuild(networks: &Networks, elements: &Elements) -> Vec<Command> 
     destination_rules(networks, &mut commands);
     forward_rules(&mut commands);
     source_rules(networks, &mut commands);
-    for (key, target) in elements {
-        commands.extend(add(key, target));
+    for (key, target) in published {
+        commands.extend(elements::add(key, target));
     }
     commands
-}
-
-/// Publishes a port.
-pub(crate) fn add(key: &Key, target: &Target) -> [Command; 2] {
-    let maps = maps_of(key);
-    [
-        Command::AddElement {
-            set: maps.address,
-            element: json!([key.to_json(), target.ip.to_string()]),
-        },
-        Command::AddElement {
-            set: maps.port,
-            element: json!([key.to_json(), target.port]),
-        },
-    ]
-}
-
-/// Takes a port back.
-pub(crate) fn delete(key: &Key) -> [Command; 2] {
-    let maps = maps_of(key);
-    [maps.address, maps.port].map(|set| Command::DeleteElement {
-        set,
-        key: key.to_json(),
-    })
-}
-
-fn maps_of(key: &Key) -> &'static Maps {
-    match (key.ipv4, key.host_ip.is_none()) {
-        (true, false) => &MAPS[0],
-        (false, false) => &MAPS[1],
-        (true, true) => &MAPS[2],
-        (false, true) => &MAPS[3],
-    }
-}
-
-impl Key {
-    fn to_json(self) -> Value {
-        let proto_and_port = [json!(self.proto.as_str()), json!(self.port)];
-        concat(
-            self.host_ip
-                .map(|ip| json!(ip.to_string()))
-                .into_iter()
-                .chain(proto_and_port),
-        )
-    }
 }
 
 fn base(commands: &mut Vec<Command>, name: &'static str, hook: Hook) {
@@ -422,43 +309,5 @@ fn source_rules(networks: &Networks, commands: &mut Vec<Command>) {
                 simple("masquerade"),
             ],
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::json::transaction;
-    use super::*;
-
-    #[test]
-    fn a_port_is_two_elements() {
-        let key = Key {
-            ipv4: true,
-            host_ip: None,
-            proto: Proto::Udp,
-            port: 53,
-        };
-        let target = Target {
-            ip: "172.17.0.2".parse().unwrap(),
-            port: 5353,
-        };
-        assert_eq!(
-            transaction("t", &add(&key, &target)).to_string(),
-            concat!(
-                r#"{"nftables":[{"add":{"element":{"elem":[[{"concat":["udp",53]},"172.17.0.2"]],"#,
-                r#""family":"inet","name":"any4_address","table":"t"}}},{"add":{"element":{"#,
-                r#""elem":[[{"concat":["udp",53]},5353]],"family":"inet","name":"any4_port","table":"t"}}}]}"#
-            )
-        );
-        let key = Key {
-            host_ip: Some("fd00::1".parse().unwrap()),
-            ipv4: false,
-            ..key
-        };
-        assert_eq!(
-            key.to_json().to_string(),
-            r#"{"concat":["fd00::1","udp",53]}"#
-        );
-        assert!(maps_of(&key).address.starts_with("one6"));
     }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod attach;
+mod chaos;
 mod host;
 mod measure;
 mod ports;
