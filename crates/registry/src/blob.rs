@@ -14,6 +14,7 @@ use http::Method;
 use http::StatusCode;
 use http::header;
 
+use crate::answer::Answer;
 use crate::error::Error;
 use crate::error::Result;
 use crate::location;
@@ -23,7 +24,6 @@ use crate::repository::Repository;
 use crate::repository::Target;
 use crate::repository::Tries;
 use crate::repository::value;
-use crate::transport::Answer;
 
 /// Failures of one download in all, however much each try brought.
 const FAILURES: u32 = 50;

@@ -14,7 +14,7 @@ use tokio::process::Command;
 use crate::auth::credentials::Credentials;
 use crate::error::Error;
 use crate::error::Result;
-use crate::error::clean;
+use crate::refusal::clean;
 
 /// Bytes that a helper may print.
 const OUTPUT_BYTES: u64 = 1 << 20;

@@ -22,6 +22,7 @@
 //!   and the next pull goes on from there.
 #![forbid(unsafe_code)]
 
+mod answer;
 mod auth;
 mod blob;
 mod cidr;
@@ -29,8 +30,11 @@ mod client;
 mod connect;
 mod docker_config;
 mod error;
+mod file_body;
 mod flight;
 mod follow;
+#[cfg(test)]
+mod fuzz_tests;
 mod helper;
 mod hosts;
 mod location;
@@ -39,6 +43,7 @@ mod progress;
 mod proxy;
 mod pull;
 mod push;
+mod refusal;
 mod repository;
 mod retry;
 mod select;

@@ -13,6 +13,7 @@ use http::Method;
 use http::StatusCode;
 use http::header;
 
+use crate::answer::Answer;
 use crate::error::Error;
 use crate::error::Result;
 use crate::repository::Call;
@@ -21,7 +22,7 @@ use crate::repository::Repository;
 use crate::repository::Target;
 use crate::repository::Tries;
 use crate::repository::value;
-use crate::transport::Answer;
+use crate::transport::full;
 
 const CONTENT_DIGEST: &str = "docker-content-digest";
 
@@ -245,6 +246,45 @@ impl Repository {
                 reason: answer.refusal().await.reason,
             }),
             _ => Err(self.refused("delete", answer).await),
+        }
+    }
+}
+
+impl Repository {
+    /// Sends a manifest or index under a tag, or else its digest. All that it names must be there.
+    pub async fn push_manifest(
+        &self,
+        descriptor: &Descriptor,
+        bytes: Bytes,
+        tag: Option<&str>,
+    ) -> Result<()> {
+        let path = format!("manifests/{}", tag.unwrap_or(descriptor.digest.as_str()));
+        let mut tries = Tries::new(&self.client);
+        loop {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, value(&descriptor.media_type)?);
+            let body = || full(bytes.clone());
+            let call = Call {
+                method: Method::PUT,
+                target: Target::Path(&path),
+                headers,
+                scopes: self.scope("pull,push"),
+                body: Some(&body),
+            };
+            let sent = async {
+                let answer = self.call(self.registry()?, call).await?;
+                match answer.status {
+                    status if status.is_success() => {
+                        answer.discard().await;
+                        Ok(())
+                    }
+                    _ => Err(self.refused("push", answer).await),
+                }
+            };
+            match sent.await {
+                Ok(()) => return Ok(()),
+                Err(error) => tokio::time::sleep(tries.again(error, true)?).await,
+            }
         }
     }
 }

@@ -82,7 +82,7 @@ pub struct PulledImage {
     pub manifest: Manifest,
     /// The image's configuration.
     pub config: ImageConfig,
-    /// Whether everything was there already.
+    /// Whether all layers were there already.
     pub was_complete: bool,
     /// Keeps the content.
     pub lease: Lease,

@@ -24,12 +24,12 @@ use crate::auth::AuthSource;
 use crate::client::Client;
 use crate::error::Error;
 use crate::error::Result;
+use crate::file_body::Open;
 use crate::flight::blocking;
 use crate::progress::Progress;
 use crate::progress::Status;
 use crate::progress::seconds;
 use crate::repository::Repository;
-use crate::upload::Open;
 use crate::upload::Upload;
 use crate::upload::Uploaded;
 

@@ -12,6 +12,7 @@ use http::Uri;
 use http::header;
 use tokio::sync::OnceCell;
 
+use crate::answer::Answer;
 use crate::auth::AuthSource;
 use crate::auth::Purpose;
 use crate::auth::challenge;
@@ -19,11 +20,10 @@ use crate::auth::credentials::Credentials;
 use crate::client::Client;
 use crate::client::endpoint;
 use crate::error::Error;
-use crate::error::Refusal;
 use crate::error::Result;
 use crate::hosts::Server;
 use crate::location;
-use crate::transport::Answer;
+use crate::refusal::Refusal;
 use crate::transport::Body;
 use crate::transport::empty;
 

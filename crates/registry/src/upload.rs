@@ -3,50 +3,33 @@
 //! A blob goes in one request. When that fails midway the registry is asked how much it kept and
 //! the rest is sent as chunks; when a proxy finds the request too large (413), chunks it is too.
 
-use std::fs::File;
-use std::io;
-use std::io::Read;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
-use std::task::Context;
-use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use coracle_oci::Descriptor;
 use http::HeaderMap;
 use http::Method;
 use http::StatusCode;
 use http::Uri;
 use http::header;
-use http_body::Frame;
-use http_body::SizeHint;
-use http_body_util::BodyExt;
-use tokio::sync::mpsc;
 
+use crate::answer::Answer;
 use crate::error::Error;
 use crate::error::Result;
+use crate::file_body::FileBody;
+use crate::file_body::Open;
+use crate::file_body::Sent;
 use crate::location;
 use crate::repository::Call;
 use crate::repository::Repository;
 use crate::repository::Target;
 use crate::repository::Tries;
 use crate::repository::value;
-use crate::transport::Answer;
-use crate::transport::Body;
-use crate::transport::empty;
-use crate::transport::full;
 
 /// Bytes of a chunk, unless the registry wants larger ones.
 const CHUNK_BYTES: u64 = 32 << 20;
-const PIECE_BYTES: usize = 128 << 10;
 /// Failures of one upload in all.
 const FAILURES: u32 = 20;
-
-/// Opens the content of a blob, from its start, whenever it has to be read.
-pub(crate) type Open = Arc<dyn Fn() -> io::Result<File> + Send + Sync>;
 
 /// What happened to a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,9 +37,6 @@ pub(crate) enum Uploaded {
     Sent,
     Mounted { from: String },
 }
-
-/// How much was sent, for whoever shows it.
-pub(crate) type Sent = Arc<AtomicU64>;
 
 /// One blob on its way to the registry.
 pub(crate) struct Upload<'a> {
@@ -348,136 +328,6 @@ fn received(range: &str) -> Option<u64> {
         return None;
     }
     last.trim().parse::<u64>().ok()?.checked_add(1)
-}
-
-/// A part of a file as the body of a request, read on a blocking thread.
-struct FileBody {
-    pieces: mpsc::Receiver<io::Result<Bytes>>,
-    left: u64,
-    sent: Sent,
-}
-
-impl FileBody {
-    fn start(open: Open, start: u64, end: u64, sent: Sent) -> Body {
-        if start >= end {
-            return empty();
-        }
-        sent.store(start, Ordering::Relaxed);
-        let (queue, pieces) = mpsc::channel(2);
-        tokio::spawn(async move {
-            // The end of the queue is the end of the body: on a failure the error goes first.
-            if let Err(error) = feed(open, start, end, &queue).await {
-                let _ = queue.send(Err(error)).await;
-            }
-        });
-        Self {
-            pieces,
-            left: end - start,
-            sent,
-        }
-        .boxed_unsync()
-    }
-}
-
-async fn feed(
-    open: Open,
-    start: u64,
-    end: u64,
-    queue: &mpsc::Sender<io::Result<Bytes>>,
-) -> io::Result<()> {
-    let mut file = tokio::task::spawn_blocking(move || {
-        use std::io::Seek;
-        let mut file = open()?;
-        file.seek(io::SeekFrom::Start(start))?;
-        Ok::<_, io::Error>(file)
-    })
-    .await
-    .map_err(io::Error::other)??;
-    let mut left = end - start;
-    while left > 0 {
-        let wanted = left.min(PIECE_BYTES as u64) as usize;
-        let read = tokio::task::spawn_blocking(move || {
-            let mut piece = vec![0; wanted];
-            file.read_exact(&mut piece)?;
-            Ok::<_, io::Error>((file, piece))
-        });
-        let (back, piece) = read.await.map_err(io::Error::other)??;
-        file = back;
-        left -= piece.len() as u64;
-        if queue.send(Ok(piece.into())).await.is_err() {
-            // The request is over.
-            return Ok(());
-        }
-    }
-    Ok(())
-}
-
-impl http_body::Body for FileBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match self.pieces.poll_recv(cx) {
-            Poll::Ready(Some(Ok(bytes))) => {
-                self.left = self.left.saturating_sub(bytes.len() as u64);
-                self.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
-            }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-}
-
-impl Repository {
-    /// Sends a manifest or index under a tag, or else its digest. All that it names must be there.
-    pub async fn push_manifest(
-        &self,
-        descriptor: &Descriptor,
-        bytes: Bytes,
-        tag: Option<&str>,
-    ) -> Result<()> {
-        let path = format!("manifests/{}", tag.unwrap_or(descriptor.digest.as_str()));
-        let mut tries = Tries::new(&self.client);
-        loop {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::CONTENT_TYPE, value(&descriptor.media_type)?);
-            let body = || full(bytes.clone());
-            let call = Call {
-                method: Method::PUT,
-                target: Target::Path(&path),
-                headers,
-                scopes: self.scope("pull,push"),
-                body: Some(&body),
-            };
-            let sent = async {
-                let answer = self.call(self.registry()?, call).await?;
-                match answer.status {
-                    status if status.is_success() => {
-                        answer.discard().await;
-                        Ok(())
-                    }
-                    _ => Err(self.refused("push", answer).await),
-                }
-            };
-            match sent.await {
-                Ok(()) => return Ok(()),
-                Err(error) => tokio::time::sleep(tries.again(error, true)?).await,
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -17,10 +17,10 @@ use serde::Deserialize;
 use super::basic;
 use super::challenge::Bearer;
 use super::credentials::Credentials;
+use crate::answer::Answer;
 use crate::error::Error;
 use crate::error::Result;
 use crate::location;
-use crate::transport::Answer;
 use crate::transport::Transport;
 use crate::transport::full;
 

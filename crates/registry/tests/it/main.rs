@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod auth;
+mod docker_config;
 mod fake;
 mod faults;
 mod hostile;
