@@ -1,3 +1,33 @@
 //! coracled: the daemon.
+//!
+//! **Owns** the daemon's flags and configuration file, its sockets (unix, TCP, TLS), signals and
+//! log; puts a [`LocalRuntime`](coracle_local::LocalRuntime) behind the HTTP API and serves it.
+//!
+//! **Must not know** what a container is.
+//!
+//! **Invariants**
+//! - One daemon per data root and per socket; a second start on the same socket says so and exits 0.
+//! - SIGTERM and SIGINT drain: requests end, containers run on.
+//! - The flags are dockerd's where dockerd has one; a flag and the file never silently disagree.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod error;
+mod listen;
+mod run;
+mod settings;
+mod tls;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = settings::Args::parse();
+    match run::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("coracled: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Joining and leaving networks after creation.
+
+use std::sync::Arc;
+
+use coracle_runtime::spec::EndpointSettings;
+use coracle_runtime::{Result, RuntimeError};
+
+use super::actor::Actor;
+use super::record::Record;
+use crate::networks;
+
+impl Actor {
+    /// Joins a network, by its name; at once where it runs.
+    pub(super) async fn connect(
+        &mut self,
+        network: String,
+        settings: EndpointSettings,
+    ) -> Result<()> {
+        if !networks::is_bridged(&self.record) {
+            return Err(RuntimeError::Forbidden(format!(
+                "container sharing network namespace with another container or host cannot be \
+                 connected to any other network: its network mode is {}",
+                self.record.host_config.network_mode
+            )));
+        }
+        if self.run.network.networks.contains_key(&network) {
+            return Err(RuntimeError::Forbidden(format!(
+                "endpoint with name {} already exists in network {network}",
+                self.record.name
+            )));
+        }
+        let mut record = Record::clone(&self.record);
+        record
+            .networking
+            .endpoints_config
+            .insert(network.clone(), settings.clone());
+        let joined = match &self.task {
+            Some(_) => self.engine.networks.plug(&record, &network).await?,
+            None => settings,
+        };
+        if let Err(error) = record.save(&self.dirs) {
+            if self.task.is_some() {
+                self.engine.networks.unplug(&record, &network).await?;
+            }
+            return Err(RuntimeError::Internal(format!(
+                "cannot save the change: {error}"
+            )));
+        }
+        self.record = Arc::new(record);
+        self.run.network.networks.insert(network, joined);
+        self.save_and_publish();
+        Ok(())
+    }
+
+    /// Leaves a network, by its name; at once where it runs.
+    pub(super) async fn disconnect(&mut self, network: &str) -> Result<()> {
+        if !self.run.network.networks.contains_key(network) || !networks::is_bridged(&self.record) {
+            return Err(RuntimeError::Forbidden(format!(
+                "container {} is not connected to network {network}",
+                self.record.id
+            )));
+        }
+        if self.task.is_some() {
+            self.engine.networks.unplug(&self.record, network).await?;
+        }
+        let mut record = Record::clone(&self.record);
+        record.networking.endpoints_config.remove(network);
+        // Without its main network, another one is; without any, it has none.
+        if record.host_config.network_mode == network {
+            let next = record.networking.endpoints_config.keys().next().cloned();
+            record.host_config.network_mode = next.unwrap_or_else(|| "none".into());
+        }
+        record
+            .save(&self.dirs)
+            .map_err(|error| RuntimeError::Internal(format!("cannot save the change: {error}")))?;
+        self.record = Arc::new(record);
+        self.run.network.networks.remove(network);
+        self.save_and_publish();
+        Ok(())
+    }
+}

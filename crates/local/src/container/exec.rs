@@ -1,0 +1,277 @@
+//! Further processes in running containers.
+//!
+//! An exec is known from its creation until its container is removed, but at most
+//! [`KEPT`](Execs::KEPT) ended ones in all: nobody asks for old ones, and they must not pile up.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use coracle_runtime::exec::{Exec, ExecSpec, StartExec};
+use coracle_runtime::io::{Attached, TerminalSize};
+use coracle_runtime::{Result, RuntimeError, Status};
+use coracle_task::{Client, ExecConfig, TaskError};
+
+use super::actor::task_error;
+use super::attach;
+use super::handle::{Command, Handle, not_running};
+use crate::engine::Engine;
+use crate::ident;
+
+/// All execs, by id.
+#[derive(Debug, Default)]
+pub(crate) struct Execs {
+    table: Mutex<HashMap<String, Entry>>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    exec: Exec,
+    started: bool,
+}
+
+impl Execs {
+    /// Ended execs that are kept for who asks for their exit code.
+    const KEPT: usize = 1024;
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn insert(&self, exec: Exec) {
+        let mut table = self.lock();
+        if table.len() >= Self::KEPT {
+            table.retain(|_, entry| entry.exec.running || !entry.started);
+        }
+        table.insert(
+            exec.id.clone(),
+            Entry {
+                exec,
+                started: false,
+            },
+        );
+    }
+
+    fn update(&self, id: &str, change: impl FnOnce(&mut Exec)) {
+        if let Some(entry) = self.lock().get_mut(id) {
+            change(&mut entry.exec);
+        }
+    }
+
+    /// Marks it as started, which can happen once.
+    fn claim(&self, id: &str) -> Result<Exec> {
+        let mut table = self.lock();
+        let entry = table
+            .get_mut(id)
+            .ok_or_else(|| RuntimeError::no_such_exec(id))?;
+        if entry.exec.running {
+            return Err(RuntimeError::InvalidState(format!(
+                "exec command {id} is already running"
+            )));
+        }
+        if entry.started {
+            return Err(RuntimeError::InvalidState(format!(
+                "exec command {id} has already run"
+            )));
+        }
+        entry.started = true;
+        Ok(entry.exec.clone())
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Result<Exec> {
+        self.lock()
+            .get(id)
+            .map(|entry| entry.exec.clone())
+            .ok_or_else(|| RuntimeError::no_such_exec(id))
+    }
+
+    /// Ids of a container's execs that run, or wait for their start.
+    pub(crate) fn running_in(&self, container: &str) -> Vec<String> {
+        let table = self.lock();
+        let mut ids: Vec<String> = table
+            .values()
+            .filter(|entry| entry.exec.container_id == container)
+            .filter(|entry| entry.exec.running || !entry.started)
+            .map(|entry| entry.exec.id.clone())
+            .collect();
+        ids.sort();
+        ids
+    }
+
+    /// With the container's first process all others ended.
+    pub(crate) fn container_ended(&self, container: &str) {
+        for entry in self
+            .lock()
+            .values_mut()
+            .filter(|entry| entry.exec.container_id == container)
+        {
+            if entry.exec.running {
+                entry.exec.running = false;
+                entry.exec.pid = 0;
+                entry.exec.exit_code.get_or_insert(137);
+            }
+            entry.started = true;
+        }
+    }
+
+    pub(crate) fn container_removed(&self, container: &str) {
+        self.lock()
+            .retain(|_, entry| entry.exec.container_id != container);
+    }
+}
+
+/// Prepares a process; gives its id.
+pub(crate) fn create(engine: &Engine, handle: &Handle, spec: ExecSpec) -> Result<String> {
+    let now = handle.now();
+    if now.container.state.status == Status::Paused {
+        return Err(RuntimeError::InvalidState(format!(
+            "container {} is paused, unpause the container before exec",
+            handle.id
+        )));
+    }
+    let Some(run) = &now.run else {
+        return Err(not_running(&handle.id));
+    };
+    // Refused here already, if it is to be refused.
+    coracle_spec::exec_process(&run.process, &spec, &engine.config.host)?;
+    let id = ident::new_id();
+    let action = format!("exec_create: {}", spec.cmd.join(" "));
+    engine.execs.insert(Exec {
+        id: id.clone(),
+        container_id: handle.id.to_string(),
+        spec,
+        ..Default::default()
+    });
+    handle.emit_with(engine, &action, &[("execID", &id)]);
+    let _ = handle.commands.send(Command::Refresh);
+    Ok(id)
+}
+
+/// Starts it; gives its streams unless nobody attaches.
+pub(crate) async fn start(
+    engine: &Arc<Engine>,
+    id: &str,
+    start: StartExec,
+) -> Result<Option<Attached>> {
+    let known = engine.execs.get(id)?;
+    let handle = engine.find(&known.container_id)?;
+    let now = handle.now();
+    if now.container.state.status == Status::Paused {
+        return Err(RuntimeError::InvalidState(format!(
+            "container {} is paused, unpause the container before exec",
+            handle.id
+        )));
+    }
+    let run = handle.running()?;
+    let exec = engine.execs.claim(id)?;
+    let process = coracle_spec::exec_process(&run.process, &exec.spec, &engine.config.host)?;
+    let user = match exec.spec.user.as_str() {
+        "" => now.record.config.user.clone(),
+        given => given.to_owned(),
+    };
+    let size = start
+        .size
+        .map(|size| (size.rows, size.cols))
+        .or_else(|| exec.spec.console_size.map(|[rows, cols]| (rows, cols)));
+    let attach = !start.detach;
+    let stdin = attach && exec.spec.attach_stdin;
+    let config = ExecConfig {
+        exec_id: id.to_owned(),
+        process,
+        terminal: exec.spec.tty,
+        stdin,
+        user: Some(user).filter(|user| !user.is_empty()),
+        groups: now.record.host_config.group_add.clone(),
+        console_size: size.filter(|size| *size != (0, 0)),
+    };
+    let result = launch(&run.client, config, attach.then_some(&exec.spec)).await;
+    let (pid, attached) = match result {
+        Ok(launched) => launched,
+        Err(error) => {
+            let code = error.kind().map_or(128, coracle_task::ErrorKind::exit_code);
+            let client = run.client.clone();
+            let exec_id = id.to_owned();
+            tokio::spawn(async move { client.delete_exec(&exec_id).await });
+            engine.execs.update(id, |exec| exec.exit_code = Some(code));
+            let _ = handle.commands.send(Command::Refresh);
+            return Err(exec_error(error));
+        }
+    };
+    engine.execs.update(id, |exec| {
+        exec.running = true;
+        exec.pid = pid;
+    });
+    let action = format!("exec_start: {}", exec.spec.cmd.join(" "));
+    handle.emit_with(engine, &action, &[("execID", id)]);
+    tokio::spawn(watch(engine.clone(), handle, run.client, id.to_owned()));
+    Ok(attached.map(|attached| attach::live(attached, stdin, exec.spec.tty)))
+}
+
+async fn launch(
+    client: &Client,
+    config: ExecConfig,
+    attach: Option<&ExecSpec>,
+) -> std::result::Result<(i32, Option<coracle_task::Attached>), TaskError> {
+    let id = config.exec_id.clone();
+    client.exec(config).await?;
+    let attached = match attach {
+        None => None,
+        Some(spec) => {
+            let options = coracle_task::AttachOptions {
+                stdin: spec.attach_stdin,
+                stdout: spec.attach_stdout,
+                stderr: spec.attach_stderr,
+            };
+            Some(client.attach(Some(&id), options).await?)
+        }
+    };
+    Ok((client.start_exec(&id).await?.pid, attached))
+}
+
+/// Docker's words, which its CLI turns into exit codes 126 and 127.
+fn exec_error(error: TaskError) -> RuntimeError {
+    match error.kind() {
+        Some(_) => match task_error(error) {
+            RuntimeError::InvalidArgument(text) => RuntimeError::InvalidArgument(format!(
+                "OCI runtime exec failed: exec failed: {text}"
+            )),
+            other => other,
+        },
+        None => task_error(error),
+    }
+}
+
+/// Follows it to its end.
+async fn watch(engine: Arc<Engine>, handle: Handle, client: Client, id: String) {
+    let exit = client.wait(Some(&id)).await;
+    let code = match &exit {
+        Ok(exit) => exit.code,
+        // The container ended under it.
+        Err(_) => 137,
+    };
+    engine.execs.update(&id, |exec| {
+        exec.running = false;
+        exec.pid = 0;
+        exec.exit_code = Some(code);
+    });
+    let code = code.to_string();
+    handle.emit_with(&engine, "exec_die", &[("execID", &id), ("exitCode", &code)]);
+    let _ = handle.commands.send(Command::Refresh);
+    if exit.is_ok() {
+        let _ = client.delete_exec(&id).await;
+    }
+}
+
+/// Sets the size of its terminal.
+pub(crate) async fn resize(engine: &Engine, id: &str, size: TerminalSize) -> Result<()> {
+    let exec = engine.execs.get(id)?;
+    let run = engine.find(&exec.container_id)?.running()?;
+    if !exec.running {
+        return Err(RuntimeError::InvalidState(format!(
+            "exec command {id} is not running"
+        )));
+    }
+    run.client
+        .resize(Some(id), size.rows, size.cols)
+        .await
+        .map_err(task_error)
+}

@@ -1,0 +1,301 @@
+//! A container's files: copied in and out, exported, compared, committed.
+
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use coracle_archive::{Decompressor, Limits, Owners};
+use coracle_runtime::archive::{ExtractOptions, PathArchive, PathStat};
+use coracle_runtime::container::Change;
+use coracle_runtime::image::CommitRequest;
+use coracle_runtime::io::ByteStream;
+use coracle_runtime::{Result, RuntimeError, Status};
+use coracle_store::NewImage;
+use jiff::Timestamp;
+use rustix::fs::{Mode, OFlags};
+
+use super::handle::{Command, Handle};
+use crate::changes;
+use crate::engine::Engine;
+use crate::images;
+use crate::pipe;
+
+/// A root to look for a path in, and the path there.
+struct Root {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// The root of a container: that of its process, or its layers mounted for us alone. With a volume
+/// of a container that does not run, the volume.
+fn root(engine: &Engine, handle: &Handle, path: &str) -> Result<Root> {
+    let now = handle.now();
+    let absolute = Path::new("/").join(path);
+    let state = &now.container.state;
+    if state.status.is_alive() && state.pid > 0 {
+        let fd = open(Path::new(&format!("/proc/{}/root", state.pid)))?;
+        return Ok(Root { fd, path: absolute });
+    }
+    let mount = now
+        .record
+        .mounts
+        .iter()
+        .filter(|mount| mount.point.kind != "tmpfs")
+        .filter(|mount| absolute.starts_with(&mount.point.destination))
+        .max_by_key(|mount| mount.point.destination.len());
+    if let Some(mount) = mount {
+        let source = match mount.point.kind.as_str() {
+            "volume" => engine.volumes.source(&mount.point.name, &mount.subpath)?,
+            _ => PathBuf::from(&mount.point.source),
+        };
+        let inside = absolute
+            .strip_prefix(&mount.point.destination)
+            .unwrap_or(Path::new(""));
+        if source.is_dir() && !inside.as_os_str().is_empty() {
+            // The trailing slash, which says what to do with a link, is lost by strip_prefix only
+            // where nothing else is left.
+            return Ok(Root {
+                fd: open(&source)?,
+                path: Path::new("/").join(inside),
+            });
+        }
+    }
+    Ok(Root {
+        fd: engine.snapshots.mount(&handle.id)?,
+        path: absolute,
+    })
+}
+
+fn open(path: &Path) -> Result<OwnedFd> {
+    rustix::fs::open(
+        path,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(|error| RuntimeError::Internal(format!("cannot open {}: {error}", path.display())))
+}
+
+/// What a path is.
+pub(crate) async fn stat(engine: Arc<Engine>, handle: Handle, path: String) -> Result<PathStat> {
+    blocking(move || {
+        let root = root(&engine, &handle, &path)?;
+        let stat = coracle_archive::copy::stat(root.fd.as_fd(), &root.path)
+            .map_err(|error| archive_error(error, &handle, &path))?;
+        Ok(convert(stat))
+    })
+    .await
+}
+
+/// A path as a tar.
+pub(crate) async fn read(engine: Arc<Engine>, handle: Handle, path: String) -> Result<PathArchive> {
+    let source = {
+        let handle = handle.clone();
+        let path = path.clone();
+        blocking(move || {
+            let root = root(&engine, &handle, &path)?;
+            coracle_archive::copy::read(root.fd.as_fd(), &root.path)
+                .map_err(|error| archive_error(error, &handle, &path))
+        })
+        .await?
+    };
+    let stat = convert(source.stat.clone());
+    let tar = pipe::stream(move |out| {
+        source
+            .write_to(out)
+            .map_err(|error| archive_error(error, &handle, &path))
+    });
+    Ok(PathArchive { stat, tar })
+}
+
+/// Extracts a tar into a directory.
+pub(crate) async fn write(
+    engine: Arc<Engine>,
+    handle: Handle,
+    path: String,
+    options: ExtractOptions,
+    tar: ByteStream,
+) -> Result<()> {
+    let now = handle.now();
+    if read_only(&now.record, &path) {
+        return Err(RuntimeError::Forbidden(
+            "container rootfs is marked read-only".into(),
+        ));
+    }
+    let reader = pipe::reader(tar);
+    blocking(move || {
+        let root = root(&engine, &handle, &path)?;
+        let archive_error = |error| archive_error(error, &handle, &path);
+        let tar = Decompressor::new(reader).map_err(archive_error)?;
+        let options = coracle_archive::copy::ExtractOptions {
+            limits: Limits::default(),
+            owners: Owners::Archived,
+            no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
+            devices: !engine.config.host.rootless,
+        };
+        coracle_archive::copy::extract_into(root.fd.as_fd(), &root.path, tar, &options)
+            .map_err(archive_error)
+    })
+    .await
+}
+
+/// Whether a path is on something that is not to be written: the root, or a mount.
+fn read_only(record: &super::record::Record, path: &str) -> bool {
+    let absolute = Path::new("/").join(path);
+    let mount = record
+        .mounts
+        .iter()
+        .filter(|mount| absolute.starts_with(&mount.point.destination))
+        .max_by_key(|mount| mount.point.destination.len());
+    match mount {
+        Some(mount) => !mount.point.rw,
+        None => record.host_config.readonly_rootfs,
+    }
+}
+
+/// The whole root file system, without what is mounted in it.
+pub(crate) async fn export(engine: Arc<Engine>, handle: Handle) -> Result<ByteStream> {
+    let root = {
+        let handle = handle.clone();
+        blocking(move || engine.snapshots.mount(&handle.id)).await?
+    };
+    Ok(pipe::stream(move |out| {
+        let mut tar = coracle_archive::TarWriter::new(out);
+        let options = coracle_archive::WriteOptions {
+            one_mount: true,
+            ..Default::default()
+        };
+        coracle_archive::write_tree(root.as_fd(), b"/", &mut tar, &options)
+            .and_then(|()| tar.finish().map(drop))
+            .map_err(|error| RuntimeError::Internal(format!("cannot export: {error}")))
+    }))
+}
+
+/// What differs from the image.
+pub(crate) async fn differences(engine: Arc<Engine>, handle: Handle) -> Result<Vec<Change>> {
+    blocking(move || engine.snapshots.changes(&handle.id)).await
+}
+
+/// Makes an image of a container.
+pub(crate) async fn commit(
+    engine: Arc<Engine>,
+    handle: Handle,
+    request: CommitRequest,
+) -> Result<String> {
+    let freeze = request.pause && handle.status() == Status::Running;
+    if freeze {
+        handle.ask(|reply| Command::Pause { reply }).await?;
+    }
+    let worker = handle.clone();
+    let result = blocking(move || make_image(&engine, &worker, &request)).await;
+    if freeze {
+        handle.ask(|reply| Command::Unpause { reply }).await?;
+    }
+    result
+}
+
+fn make_image(engine: &Engine, handle: &Handle, request: &CommitRequest) -> Result<String> {
+    let record = handle.now().record;
+    let store = &engine.images.store;
+    let parent = record
+        .image_id
+        .parse()
+        .ok()
+        .and_then(|id| store.image_by_id(&id).ok())
+        .ok_or_else(|| RuntimeError::no_such_image(&record.image_id))?;
+    let reference = request
+        .reference
+        .as_deref()
+        .filter(|text| !text.is_empty())
+        .map(coracle_oci::Reference::parse_normalized)
+        .transpose()
+        .map_err(|error| RuntimeError::InvalidArgument(error.to_string()))?;
+    let lease = store.lease();
+    let layer = std::thread::scope(|scope| {
+        let (reader, writer) = std::io::pipe()
+            .map_err(|error| RuntimeError::Internal(format!("cannot make a pipe: {error}")))?;
+        let diff = scope.spawn(|| {
+            let mut writer = writer;
+            engine.snapshots.diff(&record.id, &mut writer)?;
+            writer
+                .flush()
+                .map_err(|error| RuntimeError::Internal(error.to_string()))
+        });
+        let stored = store.put_layer(&lease, reader).map_err(images::error);
+        let written = diff
+            .join()
+            .unwrap_or_else(|_| Err(RuntimeError::Internal("the comparison failed".into())));
+        // Where both failed, the writer knows why.
+        written.and(stored)
+    })?;
+    let mut config = match &request.config {
+        Some(config) => changes::image_config(config),
+        None => changes::image_config(&record.config),
+    };
+    changes::apply(&mut config, &request.changes)?;
+    let line: Vec<&str> = std::iter::once(record.path.as_str())
+        .chain(record.args.iter().map(String::as_str))
+        .collect();
+    let history = coracle_oci::History {
+        created: Some(Timestamp::now().to_string()),
+        created_by: Some(line.join(" ")),
+        author: Some(request.author.clone()).filter(|author| !author.is_empty()),
+        comment: Some(request.comment.clone()).filter(|comment| !comment.is_empty()),
+        empty_layer: false,
+    };
+    let new = NewImage {
+        parent: Some(&parent),
+        layer: Some(layer),
+        config,
+        history,
+        platform: None,
+    };
+    let replaced = store
+        .commit_image(new, reference.as_ref())
+        .map_err(images::error)?;
+    Ok(replaced.id.to_string())
+}
+
+fn convert(stat: coracle_archive::copy::PathStat) -> PathStat {
+    PathStat {
+        name: stat.name.to_string_lossy().into_owned(),
+        size: i64::try_from(stat.size).unwrap_or(i64::MAX),
+        mode: stat.mode,
+        mtime: Timestamp::new(
+            stat.mtime.secs,
+            i32::try_from(stat.mtime.nanos).unwrap_or_default(),
+        )
+        .unwrap_or_default(),
+        link_target: stat.link_target.to_string_lossy().into_owned(),
+    }
+}
+
+/// What an archive error means to the user (Docker's text for a path that is not there).
+fn archive_error(error: coracle_archive::Error, handle: &Handle, path: &str) -> RuntimeError {
+    match error {
+        coracle_archive::Error::NotFound { .. } => RuntimeError::NotFound(format!(
+            "Could not find the file {path} in container {}",
+            handle.name()
+        )),
+        coracle_archive::Error::NotADirectory { .. } => {
+            RuntimeError::InvalidArgument("extraction point is not a directory".into())
+        }
+        coracle_archive::Error::Io { .. } | coracle_archive::Error::Write(_) => {
+            RuntimeError::Internal(error.to_string())
+        }
+        other => RuntimeError::InvalidArgument(other.to_string()),
+    }
+}
+
+/// Runs file work where it may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| {
+            Err(RuntimeError::Internal(format!(
+                "the work was interrupted: {error}"
+            )))
+        })
+}

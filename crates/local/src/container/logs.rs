@@ -1,0 +1,98 @@
+//! Reading a container's log.
+
+use coracle_log::{Item, ReadError, ReadOptions};
+use coracle_runtime::io::{
+    AttachOptions, Attached, BoxStream, LogEntry, LogOptions, Logs, StreamKind,
+};
+use coracle_runtime::{Result, RuntimeError};
+use futures_util::StreamExt;
+
+use super::bundle::log_config;
+use super::handle::{Command, Handle};
+use crate::engine::Engine;
+
+/// Connects to a container's process, after what it has logged so far where that is asked for.
+pub(crate) async fn attach(
+    engine: &Engine,
+    handle: &Handle,
+    options: AttachOptions,
+) -> Result<Attached> {
+    let mut attached = if options.stream {
+        handle
+            .ask(|reply| Command::Attach { options, reply })
+            .await?
+    } else {
+        let tty = handle.now().record.config.tty;
+        Attached {
+            output: Box::pin(futures_util::stream::empty()),
+            input: None,
+            tty,
+        }
+    };
+    if options.logs {
+        let wanted = LogOptions {
+            stdout: options.stdout,
+            stderr: options.stderr,
+            ..Default::default()
+        };
+        let logged = read(engine, handle, wanted)?.entries;
+        let logged = logged.map(|entry| entry.map(|entry| (entry.stream, entry.line)));
+        attached.output = Box::pin(logged.chain(attached.output));
+    }
+    Ok(attached)
+}
+
+/// The log of a container.
+pub(crate) fn read(engine: &Engine, handle: &Handle, options: LogOptions) -> Result<Logs> {
+    let now = handle.now();
+    let config = log_config(engine, &now.record, &handle.dirs)?;
+    if config.driver == coracle_log::Driver::None {
+        return Err(RuntimeError::NotSupported(
+            "configured logging driver does not support reading: reading the log".into(),
+        ));
+    }
+    let wanted = ReadOptions {
+        since: options.since,
+        until: options.until,
+        tail: options.tail,
+        stdout: options.stdout,
+        stderr: options.stderr,
+        details: true,
+    };
+    let alive = now.container.state.status.is_alive();
+    let items = if options.follow && alive {
+        let exits = now.exits;
+        let handle = handle.clone();
+        let stopped = async move {
+            handle.until(|now| now.exits > exits).await;
+        };
+        coracle_log::follow(&config, wanted, stopped)
+    } else {
+        coracle_log::read(&config, wanted)
+    };
+    let entries = items.filter_map(|item| std::future::ready(entry(item)));
+    let entries: BoxStream<LogEntry> = Box::pin(entries);
+    Ok(Logs {
+        entries,
+        tty: now.record.config.tty,
+    })
+}
+
+fn entry(item: std::result::Result<Item, ReadError>) -> Option<Result<LogEntry>> {
+    match item {
+        Ok(Item::Entry(entry)) => Some(Ok(LogEntry {
+            time: entry.time,
+            stream: match entry.stream {
+                coracle_log::Stream::Stdout => StreamKind::Stdout,
+                coracle_log::Stream::Stderr => StreamKind::Stderr,
+            },
+            line: entry.line,
+            attributes: entry.attrs,
+        })),
+        Ok(Item::Skipped(skipped)) => {
+            tracing::warn!(?skipped, "a part of a log can't be read");
+            None
+        }
+        Err(error) => Some(Err(RuntimeError::Internal(error.to_string()))),
+    }
+}

@@ -1,0 +1,213 @@
+//! The start of a run: network, bundle, shim, process.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use coracle_runtime::container::{Changed, ExitStatus};
+use coracle_runtime::{Result, RuntimeError, Status};
+use coracle_task::{Client, ErrorKind, Started};
+
+use super::actor::{Actor, Task, task_error};
+use super::bundle;
+use super::health::Monitor;
+use crate::durable;
+
+/// A start that failed, with the exit code that stands for it.
+struct Failure {
+    error: RuntimeError,
+    code: i32,
+}
+
+impl From<RuntimeError> for Failure {
+    fn from(error: RuntimeError) -> Self {
+        Self { error, code: 128 }
+    }
+}
+
+impl Actor {
+    /// Starts it; `by_user` rather than by its restart policy.
+    pub(super) async fn start(&mut self, by_user: bool) -> Result<Changed> {
+        match self.run.state.status {
+            Status::Running => return Ok(Changed(false)),
+            Status::Paused => {
+                return Err(RuntimeError::InvalidState(
+                    "cannot start a paused container, try unpause instead".into(),
+                ));
+            }
+            Status::Removing => {
+                return Err(RuntimeError::InvalidState(
+                    "container is marked for removal and cannot be started".into(),
+                ));
+            }
+            Status::Created | Status::Exited | Status::Dead | Status::Restarting => {}
+        }
+        self.restart_at = None;
+        if by_user {
+            self.run.restart_count = 0;
+            self.backoff = super::restart::Backoff::default();
+        }
+        self.run.stopped_by_user = false;
+        match self.launch().await {
+            Ok(started) => {
+                self.started(started);
+                Ok(Changed(true))
+            }
+            Err(failure) => {
+                self.start_failed(&failure, by_user);
+                Err(failure.error)
+            }
+        }
+    }
+
+    fn started(&mut self, started: Started) {
+        let state = &mut self.run.state;
+        state.status = Status::Running;
+        state.pid = started.pid;
+        state.started_at = Some(started.started_at);
+        state.exit_code = 0;
+        state.oom_killed = false;
+        state.error.clear();
+        self.run.ever_started = true;
+        self.monitor_health();
+        self.save_and_publish();
+        self.emit("start", &[]);
+    }
+
+    /// Health begins anew with each run.
+    pub(super) fn monitor_health(&mut self) {
+        let monitor = self.task.as_ref().and_then(|task| {
+            Monitor::begin(
+                &self.record,
+                task.client.clone(),
+                task.process.clone(),
+                self.exits,
+                self.engine.handle(&self.record.id)?,
+            )
+        });
+        self.run.state.health = monitor.is_some().then(Default::default);
+        self.health = monitor;
+    }
+
+    fn start_failed(&mut self, failure: &Failure, by_user: bool) {
+        // Whoever waits for its output has seen all there is.
+        self.pending.clear();
+        let state = &mut self.run.state;
+        if state.status == Status::Restarting {
+            state.status = Status::Exited;
+        }
+        state.error = failure.error.to_string();
+        state.exit_code = failure.code;
+        self.last = ExitStatus {
+            code: failure.code,
+            error: Some(failure.error.to_string()),
+        };
+        if by_user {
+            self.exits += 1;
+            self.save_and_publish();
+        }
+    }
+
+    async fn launch(&mut self) -> std::result::Result<Started, Failure> {
+        let joined = self.engine.networks.join(&self.record, &self.dirs).await?;
+        let result = self.launch_joined(joined).await;
+        if result.is_err() {
+            self.task = None;
+            self.release(false).await;
+        }
+        result
+    }
+
+    async fn launch_joined(
+        &mut self,
+        joined: crate::networks::Joined,
+    ) -> std::result::Result<Started, Failure> {
+        let (config, process) = bundle::task(&self.engine, &self.record, &self.dirs, &joined)?;
+        let internal = |what: &str, error: std::io::Error| {
+            RuntimeError::Internal(format!("cannot {what}: {error}"))
+        };
+        match std::fs::remove_file(self.dirs.exit_file()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(internal("clear the last exit record", error).into());
+            }
+            _ => {}
+        }
+        std::fs::create_dir_all(&self.dirs.bundle)
+            .map_err(|error| internal("make the bundle", error))?;
+        let task = serde_json::to_vec(&config)
+            .map_err(|error| RuntimeError::Internal(format!("cannot write the bundle: {error}")))?;
+        durable::write(
+            &self.dirs.bundle.join(coracle_task::TASK_FILE),
+            &task,
+            durable::Durability::Process,
+        )
+        .map_err(|error| internal("write the bundle", error))?;
+        self.run.network = joined.settings;
+
+        let listener = coracle_task::listen(&self.dirs.socket())
+            .map_err(|error| internal("listen for the shim", error))?;
+        let child = coracle_task::spawn_shim(
+            &self.engine.config.shim,
+            &self.dirs.bundle,
+            listener,
+            &joined.listeners,
+        )
+        .map_err(|error| internal("start coracle-shim", error))?;
+        self.engine.reaper.add(child);
+        let client = Client::connect(self.dirs.socket()).await.map_err(|error| {
+            RuntimeError::Internal(format!(
+                "coracle-shim does not answer: {error}; {}",
+                shim_log(&self.dirs.bundle)
+            ))
+        })?;
+        let events = client.events().await.map_err(task_error)?;
+        for pending in std::mem::take(&mut self.pending) {
+            pending.connect(&client).await.map_err(task_error)?;
+        }
+        let result = client.start().await;
+        match result {
+            Ok(started) => {
+                self.task = Some(Task {
+                    client,
+                    events,
+                    process: Arc::new(process),
+                });
+                Ok(started)
+            }
+            Err(error) => {
+                let log = shim_log(&self.dirs.bundle);
+                let _ = client.shutdown().await;
+                Err(start_error(error, &log))
+            }
+        }
+    }
+}
+
+/// Docker's words around the launcher's own: its CLI looks for "executable file not found" and
+/// "permission denied" to choose its exit code.
+fn start_error(error: coracle_task::TaskError, log: &str) -> Failure {
+    let kind = error.kind();
+    let code = kind.map_or(128, ErrorKind::exit_code);
+    let text = match kind {
+        Some(_) => format!("failed to create task for container: {error}"),
+        None => format!("failed to create task for container: {error}; {log}"),
+    };
+    let error = match kind {
+        Some(
+            ErrorKind::CommandNotFound
+            | ErrorKind::CommandNotExecutable
+            | ErrorKind::InvalidArgument
+            | ErrorKind::Unsupported,
+        ) => RuntimeError::InvalidArgument(text),
+        _ => RuntimeError::Internal(text),
+    };
+    Failure { error, code }
+}
+
+/// The last words of a shim.
+fn shim_log(bundle: &Path) -> String {
+    let text = std::fs::read_to_string(bundle.join(coracle_task::LOG_FILE)).unwrap_or_default();
+    match text.lines().last() {
+        Some(line) => format!("its log ends with: {line}"),
+        None => "it left no log".to_owned(),
+    }
+}

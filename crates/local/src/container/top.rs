@@ -1,0 +1,103 @@
+//! A container's processes, as the host's `ps` shows them.
+
+use coracle_runtime::container::Top;
+use coracle_runtime::{Result, RuntimeError};
+use tokio::process::Command;
+
+use super::actor::task_error;
+use super::handle::Handle;
+
+/// Runs `ps` and picks the container's processes from it.
+pub(crate) async fn top(handle: &Handle, ps_args: &str) -> Result<Top> {
+    let run = handle.running()?;
+    let args = if ps_args.trim().is_empty() {
+        "-ef"
+    } else {
+        ps_args
+    };
+    check(args)?;
+    let pids = run.client.pids().await.map_err(task_error)?;
+    let output = Command::new("ps")
+        .args(args.split_whitespace())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|error| RuntimeError::Internal(format!("cannot run ps: {error}")))?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        return Err(RuntimeError::InvalidArgument(format!(
+            "ps: {}",
+            text.trim()
+        )));
+    }
+    parse(&String::from_utf8_lossy(&output.stdout), &pids)
+}
+
+/// Docker's rule: `-o` may not rename the column that processes are found by.
+fn check(args: &str) -> Result<()> {
+    let renames = args.split_whitespace().any(|word| {
+        word.split(',')
+            .any(|column| column.trim_start_matches("-o").starts_with("pid="))
+    });
+    if renames {
+        return Err(RuntimeError::InvalidArgument(
+            "specifying \"PID=\" is not allowed: the column is needed to find the processes".into(),
+        ));
+    }
+    Ok(())
+}
+
+fn parse(text: &str, pids: &[i32]) -> Result<Top> {
+    let mut lines = text.lines();
+    let titles: Vec<String> = lines
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
+    let column = titles
+        .iter()
+        .position(|title| title == "PID")
+        .ok_or_else(|| {
+            RuntimeError::InvalidArgument("Couldn't find PID field in ps output".into())
+        })?;
+    let mut processes = Vec::new();
+    for line in lines {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let pid = words.get(column).and_then(|word| word.parse::<i32>().ok());
+        if pid.is_none_or(|pid| !pids.contains(&pid)) {
+            continue;
+        }
+        // The last column is the command line, with spaces of its own.
+        let fixed = titles.len().saturating_sub(1);
+        let mut row: Vec<String> = words
+            .iter()
+            .take(fixed)
+            .map(|word| (*word).to_owned())
+            .collect();
+        row.push(words.get(fixed..).unwrap_or_default().join(" "));
+        processes.push(row);
+    }
+    Ok(Top { titles, processes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_picked_by_pid() {
+        let text = "UID PID CMD\nroot 1 /sbin/init\nme 42 sleep 9 9\n";
+        let top = parse(text, &[42]).unwrap();
+        assert_eq!(top.titles, ["UID", "PID", "CMD"]);
+        assert_eq!(top.processes, [["me", "42", "sleep 9 9"]]);
+        assert!(parse("A B\n", &[]).is_err());
+    }
+
+    #[test]
+    fn the_pid_column_keeps_its_name() {
+        assert!(check("-o pid=x,cmd").is_err());
+        assert!(check("-o cmd,pid=").is_err());
+        check("-eo pid,comm").unwrap();
+    }
+}

@@ -1,0 +1,491 @@
+//! Images as users see them: listed, inspected, tagged, removed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use coracle_oci::{Digest, ImageConfig, Platform, Reference};
+use coracle_registry::{Client, Puller};
+use coracle_runtime::filter::Filters;
+use coracle_runtime::image::{HistoryEntry, Image, ImageRemoval, PrunedImages, RemoveImageOptions};
+use coracle_runtime::spec::{ContainerConfig, Empty, HealthConfig, StringOrList};
+use coracle_runtime::{Result, RuntimeError};
+use coracle_store::{ErrorKind, ImageUse, Removed, Store, StoreError};
+use jiff::Timestamp;
+
+use crate::container::names::Containers;
+use crate::engine::Engine;
+use crate::snapshots::Snapshots;
+
+/// Everything that the engine does with images.
+pub(crate) struct Images {
+    pub(crate) store: Store,
+    pub(crate) client: Client,
+    pub(crate) puller: Puller,
+    pub(crate) snapshots: Arc<Snapshots>,
+    containers: Arc<Containers>,
+}
+
+/// An image that a container is made from.
+pub(crate) struct Base {
+    image: coracle_store::Image,
+}
+
+impl Base {
+    pub(crate) fn config(&self) -> &ImageConfig {
+        &self.image.config
+    }
+
+    pub(crate) fn id(&self) -> String {
+        self.image.id.to_string()
+    }
+
+    pub(crate) fn manifest_digest(&self) -> Option<String> {
+        Some(self.image.descriptor.digest.to_string())
+    }
+
+    pub(crate) fn platform(&self) -> String {
+        self.image.platform.to_string()
+    }
+
+    /// Docker's warning for an image of another machine that was not asked for.
+    pub(crate) fn platform_warning(&self, asked: Option<&str>) -> Option<String> {
+        let host = Platform::host();
+        let fits = self.image.platform.architecture == host.architecture;
+        (!fits && asked.is_none()).then(|| {
+            format!(
+                "The requested image's platform ({}) does not match the detected host platform \
+                 ({host}) and no specific platform was requested",
+                self.image.platform
+            )
+        })
+    }
+}
+
+impl Images {
+    pub(crate) fn new(
+        store: Store,
+        client: Client,
+        puller: Puller,
+        snapshots: Arc<Snapshots>,
+        containers: Arc<Containers>,
+    ) -> Self {
+        Self {
+            store,
+            client,
+            puller,
+            snapshots,
+            containers,
+        }
+    }
+
+    /// Finds what a container is to be made from.
+    pub(crate) fn for_container(&self, name: &str, platform: Option<&str>) -> Result<Base> {
+        if name.is_empty() {
+            return Err(RuntimeError::InvalidArgument(
+                "invalid reference format".into(),
+            ));
+        }
+        let image = match platform.filter(|platform| !platform.is_empty()) {
+            None => self.store.image(name),
+            Some(wanted) => self.store.image_for(name, &parse_platform(wanted)?),
+        };
+        Ok(Base {
+            image: image.map_err(error)?,
+        })
+    }
+
+    /// Makes sure that an image's layers are unpacked; gives their chain ids, lowest first.
+    pub(crate) fn unpacked_layers(&self, base: &Base) -> Result<Vec<String>> {
+        let layers = base.image.layers();
+        let mut parent = None;
+        for layer in &layers {
+            if !self.snapshots.has_layer(&layer.chain_id) {
+                let blob = self
+                    .store
+                    .open_blob(&layer.descriptor.digest)
+                    .map_err(error)?;
+                self.snapshots.unpack(layer, parent, blob)?;
+            }
+            parent = Some(&layer.chain_id);
+        }
+        Ok(layers
+            .iter()
+            .map(|layer| layer.chain_id.to_string())
+            .collect())
+    }
+
+    fn used_by(&self, id: &Digest) -> Vec<ImageUse> {
+        let text = id.to_string();
+        self.containers
+            .all()
+            .into_iter()
+            .filter_map(|handle| {
+                let now = handle.now();
+                (now.record.image_id == text).then(|| ImageUse {
+                    container: handle.id.to_string(),
+                    running: now.container.state.status.is_alive(),
+                })
+            })
+            .collect()
+    }
+
+    /// All images, newest first.
+    pub(crate) fn list(&self, shared: bool) -> Vec<Image> {
+        let images = self.store.images();
+        let mut users: HashMap<String, u64> = HashMap::new();
+        for handle in self.containers.all() {
+            *users
+                .entry(handle.now().record.image_id.clone())
+                .or_default() += 1;
+        }
+        let mut seen: HashMap<Digest, u32> = HashMap::new();
+        if shared {
+            for layer in images.iter().flat_map(coracle_store::Image::layers) {
+                *seen.entry(layer.chain_id).or_default() += 1;
+            }
+        }
+        let mut list: Vec<Image> = images
+            .iter()
+            .map(|image| {
+                let mut described = self.describe(image);
+                described.containers = users.get(&described.id).copied().unwrap_or_default();
+                described.shared_size = shared.then(|| {
+                    image
+                        .layers()
+                        .iter()
+                        .filter(|layer| seen.get(&layer.chain_id).is_some_and(|n| *n > 1))
+                        .map(|layer| self.snapshots.layer_size(&layer.chain_id))
+                        .sum()
+                });
+                described
+            })
+            .collect();
+        list.sort_by_key(|image| std::cmp::Reverse(image.created));
+        list
+    }
+
+    /// Bytes of all unpacked layers of all images, each counted once.
+    pub(crate) fn layers_size(&self) -> u64 {
+        let mut layers: Vec<Digest> = self
+            .store
+            .images()
+            .iter()
+            .flat_map(coracle_store::Image::layers)
+            .map(|layer| layer.chain_id)
+            .collect();
+        layers.sort();
+        layers.dedup();
+        layers
+            .iter()
+            .map(|chain_id| self.snapshots.layer_size(chain_id))
+            .sum()
+    }
+
+    pub(crate) fn inspect(&self, name: &str) -> Result<Image> {
+        self.store
+            .image(name)
+            .map(|image| self.describe(&image))
+            .map_err(error)
+    }
+
+    fn describe(&self, image: &coracle_store::Image) -> Image {
+        let config = &image.config;
+        let target = image
+            .references
+            .first()
+            .and_then(|reference| self.store.target(reference))
+            .unwrap_or_else(|| image.descriptor.clone());
+        let layers = image.layers();
+        let unpacked = layers
+            .iter()
+            .map(|layer| self.snapshots.layer_size(&layer.chain_id))
+            .sum();
+        Image {
+            id: image.id.to_string(),
+            repo_tags: image.references.iter().map(Reference::familiar).collect(),
+            repo_digests: image.repo_digests.iter().map(Reference::familiar).collect(),
+            target_digest: target.digest.to_string(),
+            target_media_type: target.media_type.clone(),
+            target_size: target.size,
+            parent: image
+                .parent
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            comment: config
+                .history
+                .last()
+                .and_then(|step| step.comment.clone())
+                .unwrap_or_default(),
+            created: image.created,
+            author: config.author.clone().unwrap_or_default(),
+            config: container_config(config),
+            architecture: config.architecture.clone(),
+            variant: config.variant.clone().unwrap_or_default(),
+            os: config.os.clone(),
+            size: unpacked,
+            layers: config
+                .rootfs
+                .diff_ids
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            last_tag_time: image.last_tag_time,
+            containers: 0,
+            shared_size: None,
+        }
+    }
+
+    /// The steps of its making, newest first.
+    pub(crate) fn history(&self, name: &str) -> Result<Vec<HistoryEntry>> {
+        let image = self.store.image(name).map_err(error)?;
+        let layers = image.layers();
+        let mut sizes = layers
+            .iter()
+            .map(|layer| self.snapshots.layer_size(&layer.chain_id));
+        let mut steps: Vec<HistoryEntry> = image
+            .config
+            .history
+            .iter()
+            .map(|step| HistoryEntry {
+                id: "<missing>".into(),
+                created: step.created.as_deref().and_then(|text| text.parse().ok()),
+                created_by: step.created_by.clone().unwrap_or_default(),
+                tags: Vec::new(),
+                size: if step.empty_layer {
+                    0
+                } else {
+                    sizes.next().unwrap_or_default()
+                },
+                comment: step.comment.clone().unwrap_or_default(),
+            })
+            .collect();
+        // An image need not tell its history: then there is a step a layer.
+        steps.extend(sizes.map(|size| HistoryEntry {
+            id: "<missing>".into(),
+            size,
+            ..Default::default()
+        }));
+        steps.reverse();
+        if let Some(first) = steps.first_mut() {
+            first.id = image.id.to_string();
+            first.tags = image.references.iter().map(Reference::familiar).collect();
+        }
+        Ok(steps)
+    }
+
+    pub(crate) fn tag(&self, source: &str, target: &str) -> Result<String> {
+        let reference = Reference::parse_normalized(target)
+            .map_err(|error| RuntimeError::InvalidArgument(error.to_string()))?;
+        let replaced = self.store.tag(source, &reference).map_err(error)?;
+        Ok(replaced.id.to_string())
+    }
+
+    pub(crate) fn remove(
+        &self,
+        name: &str,
+        options: RemoveImageOptions,
+    ) -> Result<(Vec<Removed>, u64)> {
+        let removed = self
+            .store
+            .remove(name, options.force, options.no_prune, &|id| {
+                self.used_by(id)
+            })
+            .map_err(error)?;
+        let freed = self.collect(&removed)?;
+        Ok((removed, freed))
+    }
+
+    /// Removes unused images.
+    pub(crate) fn prune(&self, filters: &Filters) -> Result<(Vec<Removed>, u64)> {
+        let all = filters.boolean("dangling")? == Some(false);
+        let until = filters
+            .get("until")
+            .iter()
+            .map(|text| parse_until(text))
+            .collect::<Result<Vec<Timestamp>>>()?;
+        let fits = |image: &coracle_store::Image| {
+            until
+                .iter()
+                .all(|limit| image.created.is_none_or(|created| created < *limit))
+                && filters.labels(&image.config.config.labels)
+        };
+        let removed = self
+            .store
+            .prune(all, &fits, &|id| self.used_by(id))
+            .map_err(error)?;
+        let freed = self.collect(&removed)?;
+        Ok((removed, freed))
+    }
+
+    /// Frees what nothing reaches any more: blobs, and the unpacked layers of removed images.
+    fn collect(&self, removed: &[Removed]) -> Result<u64> {
+        let mut freed = 0;
+        let kept: Vec<String> = self
+            .containers
+            .all()
+            .iter()
+            .flat_map(|handle| handle.now().record.layers.clone())
+            .collect();
+        for step in removed {
+            if let Removed::Layer(chain_id) = step
+                && !kept.contains(&chain_id.to_string())
+            {
+                freed += self.snapshots.layer_size(chain_id);
+                self.snapshots.remove_layer(chain_id);
+            }
+        }
+        let containers = self.containers.clone();
+        let collected = self
+            .store
+            .gc(&|| {
+                containers
+                    .all()
+                    .iter()
+                    .filter_map(|handle| handle.now().record.image_id.parse().ok())
+                    .collect()
+            })
+            .map_err(error)?;
+        Ok(freed + collected.bytes)
+    }
+}
+
+/// Publishes what a removal did, and gives it in the API's words.
+pub(crate) fn report(engine: &Engine, removed: &[Removed]) -> Vec<ImageRemoval> {
+    removed
+        .iter()
+        .map(|step| match step {
+            Removed::Untagged { name, id } => {
+                engine.emit_image("untag", id.as_ref(), &name.familiar());
+                ImageRemoval::Untagged(step.text())
+            }
+            Removed::Image(id) => {
+                engine.emit_image("delete", id.as_ref(), id.as_ref());
+                ImageRemoval::Deleted(step.text())
+            }
+            Removed::Layer(_) => ImageRemoval::Deleted(step.text()),
+        })
+        .collect()
+}
+
+/// What a prune did, in the API's words.
+pub(crate) fn pruned(engine: &Engine, removed: &[Removed], freed: u64) -> PrunedImages {
+    PrunedImages {
+        removed: report(engine, removed),
+        space_reclaimed: freed,
+    }
+}
+
+/// `until` of a prune: a duration before now (`24h`, `10m30s`), seconds since 1970, or RFC 3339.
+pub(crate) fn parse_until(text: &str) -> Result<Timestamp> {
+    let invalid = || RuntimeError::InvalidArgument(format!("invalid until filter: {text}"));
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    if let Ok(seconds) = text.parse::<f64>() {
+        #[allow(clippy::cast_possible_truncation)]
+        return Timestamp::from_millisecond((seconds * 1000.0) as i64).map_err(|_| invalid());
+    }
+    if let Ok(date) = text.parse::<jiff::civil::Date>() {
+        let zoned = date
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .map_err(|_| invalid())?;
+        return Ok(zoned.timestamp());
+    }
+    let age = go_duration(text).ok_or_else(invalid)?;
+    Timestamp::now().checked_sub(age).map_err(|_| invalid())
+}
+
+/// Reads Go's durations: `1h30m`, `1.5h`, `300ms`.
+fn go_duration(text: &str) -> Option<std::time::Duration> {
+    let mut rest = text;
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, tail) = rest.split_at(end);
+        let units = [
+            ("ms", 0.001),
+            ("us", 1e-6),
+            ("ns", 1e-9),
+            ("h", 3600.0),
+            ("m", 60.0),
+            ("s", 1.0),
+        ];
+        let (unit, factor) = units.iter().find(|(unit, _)| tail.starts_with(unit))?;
+        seconds += number.parse::<f64>().ok()? * factor;
+        rest = tail.get(unit.len()..)?;
+    }
+    std::time::Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|_| !text.is_empty())
+}
+
+pub(crate) fn parse_platform(text: &str) -> Result<Platform> {
+    Platform::parse(text).map_err(|error| RuntimeError::InvalidArgument(error.to_string()))
+}
+
+/// An image's defaults as a container's configuration.
+pub(crate) fn container_config(image: &ImageConfig) -> ContainerConfig {
+    let config = &image.config;
+    let set = |keys: Vec<&String>| -> BTreeMap<String, Empty> {
+        keys.into_iter()
+            .map(|key| (key.clone(), Empty {}))
+            .collect()
+    };
+    ContainerConfig {
+        user: config.user.clone(),
+        exposed_ports: set(config.exposed_ports.keys().collect()),
+        env: config.env.clone(),
+        cmd: config.cmd.clone().map(StringOrList),
+        healthcheck: config.healthcheck.as_ref().map(|check| HealthConfig {
+            test: check.test.clone(),
+            interval: check.interval,
+            timeout: check.timeout,
+            retries: check.retries,
+            start_period: check.start_period,
+            start_interval: check.start_interval,
+        }),
+        volumes: set(config.volumes.keys().collect()),
+        working_dir: config.working_dir.clone(),
+        entrypoint: config.entrypoint.clone().map(StringOrList),
+        on_build: config.on_build.clone(),
+        labels: config.labels.clone(),
+        stop_signal: config.stop_signal.clone(),
+        shell: config.shell.clone(),
+        ..Default::default()
+    }
+}
+
+/// What a store's error means to the user.
+pub(crate) fn error(error: StoreError) -> RuntimeError {
+    let text = error.to_string();
+    match error.kind() {
+        ErrorKind::NotFound => RuntimeError::ImageNotFound(text),
+        ErrorKind::Conflict => RuntimeError::InvalidState(text),
+        ErrorKind::Invalid => RuntimeError::InvalidArgument(text),
+        ErrorKind::Internal => RuntimeError::Internal(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_gos() {
+        assert_eq!(go_duration("1h30m").unwrap().as_secs(), 5400);
+        assert_eq!(go_duration("300ms").unwrap().as_millis(), 300);
+        assert!(go_duration("").is_none());
+        assert!(go_duration("5").is_none());
+        assert!(go_duration("5x").is_none());
+    }
+
+    #[test]
+    fn until_takes_times_and_ages() {
+        assert_eq!(parse_until("0").unwrap(), Timestamp::UNIX_EPOCH);
+        assert!(parse_until("1h").unwrap() < Timestamp::now());
+        assert!(parse_until("2020-01-01T00:00:00Z").is_ok());
+        assert!(parse_until("2020-01-01").is_ok());
+        assert!(parse_until("soon").is_err());
+    }
+}
