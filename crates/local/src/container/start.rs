@@ -97,10 +97,8 @@ impl Actor {
         }
         state.error = failure.error.to_string();
         state.exit_code = failure.code;
-        self.last = ExitStatus {
-            code: failure.code,
-            error: Some(failure.error.to_string()),
-        };
+        // No error of the wait's: whoever started it has been told.
+        self.last = ExitStatus { code: failure.code, error: None };
         if by_user {
             self.exits += 1;
             self.save_and_publish();
