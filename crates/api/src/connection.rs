@@ -10,6 +10,7 @@ use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
@@ -27,6 +28,9 @@ use crate::service::Service;
 /// Most headers of a request, and most bytes of them.
 const MAX_HEADERS: usize = 100;
 const MAX_HEAD: usize = 64 * 1024;
+/// How long to throw away what a client still sends after the last answer, such as the rest of an
+/// archive that was refused. Closing on unread input could cost the client the answer.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Both directions of a connection.
 pub trait Duplex: AsyncRead + AsyncWrite + Send {}
@@ -86,20 +90,15 @@ enum Outcome {
     Taken(Takeover),
 }
 
-/// Serves a connection until it ends. `drain` asks it to end after the request in hand; `streams` is
-/// cancelled with it and ends what only waits or streams.
-pub(crate) async fn serve<S>(
-    stream: S,
-    peer: Peer,
-    service: Arc<Service>,
-    drain: CancellationToken,
-    streams: CancellationToken,
-) where
+/// Serves a connection until it ends. `drain` asks it to end after the request in hand, and ends what
+/// only waits or streams.
+pub(crate) async fn serve<S>(stream: S, peer: Peer, service: Arc<Service>, drain: CancellationToken)
+where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let watched = Watched::new(stream);
     let (sender, mut takeovers) = mpsc::channel(1);
-    let gone = streams.child_token();
+    let gone = drain.child_token();
     let context = Context {
         peer: Arc::new(peer),
         gone: ClientGone(gone.clone()),
@@ -124,7 +123,7 @@ pub(crate) async fn serve<S>(
             }),
         );
 
-    let mut drained = Box::pin(drain.cancelled_owned());
+    let mut drained = Box::pin(drain.clone().cancelled_owned());
     let mut draining = false;
     let outcome = poll_fn(|cx| {
         if !draining && drained.as_mut().poll(cx).is_ready() {
@@ -151,7 +150,11 @@ pub(crate) async fn serve<S>(
             }
             // The peer may be gone already.
             let mut watched = watched;
-            let _ = watched.shutdown().await;
+            if watched.shutdown().await.is_ok() && !draining {
+                let mut sink = tokio::io::sink();
+                let rest = tokio::io::copy(&mut watched, &mut sink);
+                let _ = tokio::time::timeout(LINGER, rest).await;
+            }
         }
         Outcome::Taken(takeover) => {
             let parts = connection.into_parts();
@@ -159,7 +162,7 @@ pub(crate) async fn serve<S>(
             watched.unread(&parts.read_buf);
             tokio::select! {
                 () = takeover(Box::pin(watched)) => (),
-                () = streams.cancelled() => (),
+                () = drain.cancelled() => (),
             }
         }
     }

@@ -5,9 +5,9 @@ use std::convert::Infallible;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use coracle_runtime::RuntimeError;
+use coracle_runtime::io::ByteStream;
 use futures_core::Stream;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
@@ -49,31 +49,27 @@ pub(crate) fn line(body: &impl Serialize) -> serde_json::Result<Bytes> {
 /// 200 with a body that ends when the stream does, or when nobody waits for it any more.
 pub(crate) fn stream(
     content_type: HeaderValue,
-    stream: impl Stream<Item = Bytes> + Send + 'static,
+    bytes: impl Stream<Item = Bytes> + Send + 'static,
     gone: &ClientGone,
 ) -> Response {
-    let stream = stream
-        .take_until(gone.wait_owned())
-        .map(Ok::<_, Infallible>);
-    let mut response = Response::new(Body::from_stream(stream));
+    let bytes = bytes.take_until(gone.wait_owned()).map(Ok::<_, Infallible>);
+    let mut response = Response::new(Body::from_stream(bytes));
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, content_type);
     response
 }
 
-/// 200 with an archive. A failure on the way breaks the connection off, since it is the only sign
-/// that the archive is not whole.
-pub(crate) fn archive(
-    bytes: impl Stream<Item = Result<Bytes, RuntimeError>> + Send + 'static,
-    gone: &ClientGone,
-) -> Response {
-    let bytes = bytes.take_until(gone.wait_owned()).inspect(|item| {
+/// 200 with an archive. A failure before its first byte is an answer of its own; a later one breaks
+/// the connection off, since that is the only sign that the archive is not whole.
+pub(crate) async fn archive(mut bytes: ByteStream) -> Answer {
+    let first = bytes.next().await.transpose()?;
+    let bytes = stream::iter(first.map(Ok)).chain(bytes).inspect(|item| {
         if let Err(error) = item {
             tracing::error!(%error, "archive broken off");
         }
     });
     let mut response = Response::new(Body::from_stream(bytes));
     response.headers_mut().insert(header::CONTENT_TYPE, TAR);
-    response
+    Ok(response)
 }

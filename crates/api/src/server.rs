@@ -20,6 +20,8 @@ use crate::{Api, routes};
 
 /// How long to wait after an accept failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a TLS handshake may take.
+const SETUP_LIMIT: Duration = Duration::from_secs(10);
 
 /// Serves the API on any number of listeners. Cheap to clone.
 #[derive(Clone)]
@@ -62,7 +64,7 @@ impl Server {
         shutdown: impl Future<Output = ()> + Send,
     ) {
         let drain = CancellationToken::new();
-        let streams = CancellationToken::new();
+        let abort = CancellationToken::new();
         let connections = TaskTracker::new();
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
@@ -74,21 +76,22 @@ impl Server {
                 continue;
             };
             let service = Arc::clone(&self.service);
-            let (drain, streams) = (drain.clone(), streams.clone());
+            let (drain, abort) = (drain.clone(), abort.clone());
             connections.spawn(async move {
                 let _place = place;
-                match setup.await {
-                    Ok(stream) => {
+                match tokio::time::timeout(SETUP_LIMIT, setup).await {
+                    Ok(Ok(stream)) => {
                         debug!(%peer, "connection accepted");
-                        connection::serve(stream, peer, service, drain, streams).await;
+                        let serve = connection::serve(stream, peer, service, drain);
+                        let _ = abort.run_until_cancelled(serve).await;
                     }
-                    Err(error) => info!(%peer, %error, "connection refused"),
+                    Ok(Err(error)) => info!(%peer, %error, "connection refused"),
+                    Err(_) => info!(%peer, "connection refused: it was not set up in time"),
                 }
             });
         }
         drop(listener);
         drain.cancel();
-        streams.cancel();
         connections.close();
         let limit = self.service.api.config.drain_limit;
         if tokio::time::timeout(limit, connections.wait())
@@ -99,6 +102,8 @@ impl Server {
                 connections = connections.len(),
                 "not all requests ended in time"
             );
+            abort.cancel();
+            connections.wait().await;
         }
     }
 

@@ -8,7 +8,6 @@ use coracle_runtime::archive::{ExtractOptions, PathStat};
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::Api;
-use crate::connection::ClientGone;
 use crate::error::{Answer, ApiError};
 use crate::extract::{self, Name, Query};
 use crate::respond;
@@ -36,14 +35,9 @@ pub(super) async fn stat(State(api): State<Api>, Name(name): Name, query: Query)
     Ok(response)
 }
 
-pub(super) async fn read(
-    State(api): State<Api>,
-    Name(name): Name,
-    query: Query,
-    gone: ClientGone,
-) -> Answer {
+pub(super) async fn read(State(api): State<Api>, Name(name): Name, query: Query) -> Answer {
     let archive = api.runtime.read_path(&name, path(&query)?).await?;
-    let mut response = respond::archive(archive.tar, &gone);
+    let mut response = respond::archive(archive.tar).await?;
     add_stat(&mut response, archive.stat)?;
     Ok(response)
 }
@@ -64,9 +58,7 @@ pub(super) async fn write(
     respond::empty(StatusCode::OK)
 }
 
-pub(super) async fn export(State(api): State<Api>, Name(name): Name, gone: ClientGone) -> Answer {
-    Ok(respond::archive(
-        api.runtime.export_container(&name).await?,
-        &gone,
-    ))
+pub(super) async fn export(State(api): State<Api>, Name(name): Name) -> Answer {
+    let tar = api.runtime.export_container(&name).await?;
+    respond::archive(tar).await
 }

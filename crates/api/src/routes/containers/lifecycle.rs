@@ -78,7 +78,16 @@ pub(super) async fn kill(State(api): State<Api>, Name(name): Name, query: Query)
         "" => "KILL",
         signal => signal,
     };
-    api.runtime.kill_container(&name, signal).await?;
+    let killed = api.runtime.kill_container(&name, signal).await;
+    killed.map_err(|error| {
+        let error = ApiError::from(error);
+        let prefix = format!("cannot kill container: {name}: ");
+        if error.message.starts_with(&prefix) {
+            error
+        } else {
+            ApiError::new(error.status, prefix + &error.message)
+        }
+    })?;
     respond::empty(StatusCode::NO_CONTENT)
 }
 

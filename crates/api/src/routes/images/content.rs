@@ -10,19 +10,17 @@ use crate::extract::{self, Query};
 use crate::respond;
 use crate::stream::progress;
 
-pub(super) async fn save_many(State(api): State<Api>, query: Query, gone: ClientGone) -> Answer {
+pub(super) async fn save_many(State(api): State<Api>, query: Query) -> Answer {
     let names: Vec<String> = query.all("names").map(str::to_owned).collect();
     if names.is_empty() {
         return Err(ApiError::bad_request("no image was named"));
     }
-    save(&api, &names, &gone).await
+    save(&api, &names).await
 }
 
-pub(super) async fn save(api: &Api, names: &[String], gone: &ClientGone) -> Answer {
-    Ok(respond::archive(
-        api.runtime.save_images(names).await?,
-        gone,
-    ))
+pub(super) async fn save(api: &Api, names: &[String]) -> Answer {
+    let tar = api.runtime.save_images(names).await?;
+    respond::archive(tar).await
 }
 
 pub(super) async fn load(State(api): State<Api>, gone: ClientGone, body: Body) -> Answer {

@@ -38,12 +38,11 @@ async fn get_one(
     State(api): State<Api>,
     Name(path): Name,
     version: ApiVersion,
-    gone: ClientGone,
 ) -> Answer<Response> {
     match path.rsplit_once('/') {
         Some((name, "json")) => list::inspect(&api, name, version).await,
         Some((name, "history")) => list::history(&api, name).await,
-        Some((name, "get")) => content::save(&api, &[name.to_owned()], &gone).await,
+        Some((name, "get")) => content::save(&api, &[name.to_owned()]).await,
         _ => Err(ApiError::page_not_found()),
     }
 }

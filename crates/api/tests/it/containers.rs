@@ -1,0 +1,467 @@
+//! Containers over raw HTTP.
+
+use serde_json::{Value, json};
+
+use crate::harness::Harness;
+use crate::stub::IMAGE;
+
+async fn create(harness: &Harness, query: &str, json: &str) -> String {
+    let answer = harness
+        .post(&format!("/containers/create{query}"), json)
+        .await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    answer.json()["Id"].as_str().unwrap().to_owned()
+}
+
+async fn finished(harness: &Harness, name: &str, script: &str) {
+    let json = json!({"Image": "busybox", "Cmd": ["sh", "-c", script]}).to_string();
+    create(harness, &format!("?name={name}"), &json).await;
+    let (wait, start) = tokio::join!(
+        async {
+            let path = format!("/containers/{name}/wait?condition=next-exit");
+            harness.post(&path, "").await
+        },
+        async {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            harness.post(&format!("/containers/{name}/start"), "").await
+        }
+    );
+    assert_eq!((wait.status, start.status), (200, 204));
+}
+
+#[tokio::test]
+async fn create_is_strict() {
+    let harness = Harness::new();
+    for (query, body, text) in [
+        (
+            "?name=-x",
+            r#"{"Image":"busybox"}"#,
+            "Invalid container name (-x), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
+        ),
+        ("", "", "invalid JSON: got EOF while reading request body"),
+        (
+            "",
+            "null",
+            "config cannot be empty in order to create a container",
+        ),
+        ("", r#"{"Image":"a"} x"#, "unexpected content after JSON"),
+        (
+            "",
+            r#"{"Image":"busybox","Env":["="]}"#,
+            "invalid environment variable: =",
+        ),
+    ] {
+        let answer = harness
+            .post(&format!("/containers/create{query}"), body)
+            .await;
+        assert_eq!(answer.status, 400, "{body}");
+        assert_eq!(answer.message(), text);
+    }
+    let answer = harness.post("/containers/create", "{").await;
+    assert!(answer.message().starts_with("invalid JSON: "));
+    let answer = harness
+        .post("/containers/create", r#"{"Image":"busybox","Tty":"yes"}"#)
+        .await;
+    assert_eq!(answer.status, 400);
+    let missing = harness
+        .post("/containers/create", r#"{"Image":"nope"}"#)
+        .await;
+    assert_eq!(missing.status, 404);
+    assert_eq!(missing.message(), "No such image: nope:latest");
+    let text = harness
+        .raw(
+            "POST /containers/create HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+             Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}",
+        )
+        .await;
+    assert_eq!(
+        text.message(),
+        "unsupported Content-Type header (text/plain): must be 'application/json'"
+    );
+}
+
+#[tokio::test]
+async fn names_conflict() {
+    let harness = Harness::new();
+    create(&harness, "?name=/web", r#"{"Image":"busybox"}"#).await;
+    let answer = harness
+        .post("/containers/create?name=web", r#"{"Image":"busybox"}"#)
+        .await;
+    assert_eq!(answer.status, 409);
+    assert!(
+        answer
+            .message()
+            .starts_with("Conflict. The container name \"/web\"")
+    );
+}
+
+#[tokio::test]
+async fn a_summary_is_dockers() {
+    let harness = Harness::new();
+    let id = create(
+        &harness,
+        "?name=web",
+        r#"{"Image":"busybox","Cmd":["sh","-c","sleep 1"],"Labels":{"a":"b"}}"#,
+    )
+    .await;
+    let list = harness.get("/containers/json?all=1").await.json();
+    let created = list[0]["Created"].clone();
+    assert_eq!(
+        list,
+        json!([{
+            "Id": id,
+            "Names": ["/web"],
+            "Image": "busybox",
+            "ImageID": IMAGE,
+            "Command": "sh -c 'sleep 1'",
+            "Created": created,
+            "Ports": [],
+            "Labels": {"a": "b"},
+            "State": "created",
+            "Status": "Created",
+            "HostConfig": {"NetworkMode": "bridge"},
+            "NetworkSettings": {"Networks": {}},
+            "Mounts": [],
+        }])
+    );
+    assert_eq!(harness.get("/containers/json").await.json(), json!([]));
+}
+
+#[tokio::test]
+async fn inspect_has_null_and_empty_where_dockerd_has() {
+    let harness = Harness::new();
+    create(&harness, "?name=web", r#"{"Image":"busybox"}"#).await;
+    let answer = harness.get("/containers/web/json").await;
+    let body = answer.json();
+    assert_eq!(body["Name"], "/web");
+    assert_eq!(body["ExecIDs"], Value::Null);
+    assert_eq!(body["AppArmorProfile"], "");
+    assert_eq!(body["State"]["StartedAt"], "0001-01-01T00:00:00Z");
+    assert_eq!(body["State"]["Status"], "created");
+    assert_eq!(body["State"]["Running"], false);
+    assert!(body["State"].get("Health").is_none());
+    assert!(body.get("SizeRw").is_none());
+    let host = &body["HostConfig"];
+    for null in [
+        "Binds",
+        "CapAdd",
+        "CapDrop",
+        "VolumesFrom",
+        "ExtraHosts",
+        "GroupAdd",
+        "Links",
+        "SecurityOpt",
+        "DeviceRequests",
+        "DeviceCgroupRules",
+        "PidsLimit",
+        "MemorySwappiness",
+    ] {
+        assert_eq!(host[null], Value::Null, "{null}");
+        assert!(host.get(null).is_some(), "{null}");
+    }
+    for empty in [
+        "Dns",
+        "DnsOptions",
+        "DnsSearch",
+        "Devices",
+        "Ulimits",
+        "BlkioWeightDevice",
+    ] {
+        assert_eq!(host[empty], json!([]), "{empty}");
+    }
+    assert_eq!(host["PortBindings"], json!({}));
+    assert_eq!(host["ConsoleSize"], json!([0, 0]));
+    assert_eq!(
+        host["RestartPolicy"],
+        json!({"Name": "no", "MaximumRetryCount": 0})
+    );
+    assert!(
+        host["MaskedPaths"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("/proc/kcore"))
+    );
+    assert!(host.get("Init").is_none());
+    assert_eq!(body["Config"]["Volumes"], Value::Null);
+    assert_eq!(body["Config"]["Entrypoint"], Value::Null);
+    assert!(body["Config"].get("Healthcheck").is_none());
+    assert_eq!(body["NetworkSettings"]["SecondaryIPAddresses"], Value::Null);
+    assert_eq!(body["NetworkSettings"]["Ports"], json!({}));
+    // The order is dockerd's too: `docker inspect` shows it.
+    let text = answer.text();
+    let place = |key: &str| text.find(&format!("\"{key}\":")).unwrap();
+    assert!(place("Id") < place("Created") && place("Created") < place("Path"));
+    assert!(
+        place("HostConfig") < place("GraphDriver") && place("Mounts") < place("NetworkSettings")
+    );
+}
+
+#[tokio::test]
+async fn lists_are_filtered() {
+    let harness = Harness::new();
+    finished(&harness, "one", "exit 3").await;
+    create(
+        &harness,
+        "?name=two",
+        r#"{"Image":"busybox","Labels":{"x":"1"}}"#,
+    )
+    .await;
+    create(
+        &harness,
+        "?name=three",
+        r#"{"Image":"busybox","ExposedPorts":{"80/tcp":{}},
+            "HostConfig":{"PortBindings":{"53/udp":[{"HostPort":"53"}]}}}"#,
+    )
+    .await;
+    for (query, names) in [
+        ("all=1", vec!["three", "two", "one"]),
+        ("limit=2", vec!["three", "two"]),
+        ("limit=-1", vec![]),
+        (r#"all=1&filters={"name":["t"]}"#, vec!["three", "two"]),
+        (r#"all=1&filters={"name":["^/t.o$"]}"#, vec!["two"]),
+        (r#"all=1&filters={"label":["x"]}"#, vec!["two"]),
+        (r#"filters={"status":["exited"]}"#, vec!["one"]),
+        (
+            r#"filters={"status":{"created":true}}"#,
+            vec!["three", "two"],
+        ),
+        (r#"filters={"exited":["3"]}"#, vec!["one"]),
+        (r#"filters={"exited":["4"]}"#, vec![]),
+        (r#"filters={"before":["two"]}"#, vec!["one"]),
+        (r#"filters={"since":["two"]}"#, vec!["three"]),
+        ("since=one", vec!["three", "two"]),
+        (
+            r#"all=1&filters={"ancestor":["busybox"]}"#,
+            vec!["three", "two", "one"],
+        ),
+        (r#"all=1&filters={"ancestor":["nope"]}"#, vec![]),
+        (r#"all=1&filters={"expose":["80"]}"#, vec!["three"]),
+        (r#"all=1&filters={"publish":["50-60/udp"]}"#, vec!["three"]),
+        (
+            r#"all=1&filters={"health":["none"]}"#,
+            vec!["three", "two", "one"],
+        ),
+        (r#"all=1&filters={"is-task":["true"]}"#, vec![]),
+        (r#"all=1&filters={"network":["nope"]}"#, vec![]),
+        (r#"all=1&filters={"volume":["data"]}"#, vec![]),
+    ] {
+        let query = query
+            .replace('{', "%7B")
+            .replace('}', "%7D")
+            .replace('"', "%22");
+        let query = query
+            .replace('^', "%5E")
+            .replace('[', "%5B")
+            .replace(']', "%5D");
+        let answer = harness.get(&format!("/containers/json?{query}")).await;
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text());
+        let json = answer.json();
+        let found: Vec<&str> = json
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| c["Names"][0].as_str().unwrap().trim_start_matches('/'))
+            .collect();
+        assert_eq!(found, names, "{query}");
+    }
+    for (query, status) in [
+        ("limit=x", 400),
+        ("filters=%7B%22nope%22:%5B%22x%22%5D%7D", 400),
+        ("filters=%7B%22status%22:%5B%22nope%22%5D%7D", 400),
+        ("filters=%7B%22before%22:%5B%22nope%22%5D%7D", 404),
+        ("filters=x", 400),
+    ] {
+        let answer = harness.get(&format!("/containers/json?{query}")).await;
+        assert_eq!(answer.status, status, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn lifecycle_statuses_are_dockers() {
+    let harness = Harness::new();
+    finished(&harness, "one", "echo out; echo err >&2").await;
+    assert_eq!(harness.post("/containers/one/stop", "").await.status, 304);
+    harness
+        .post("/v1.41/containers/one/stop?signal=INT&t=5", "")
+        .await;
+    let seen = harness.stub.seen.lock().unwrap()["stop"].clone();
+    assert_eq!(seen, "StopOptions { signal: None, timeout: Some(5) }");
+    let kill = harness.post("/containers/one/kill", "").await;
+    assert_eq!(kill.status, 409);
+    assert_eq!(harness.stub.seen.lock().unwrap()["kill"], "KILL");
+    assert_eq!(
+        harness.post("/containers/one/stop?t=x", "").await.status,
+        400
+    );
+    assert_eq!(harness.post("/containers/nope/start", "").await.status, 404);
+    let body = harness
+        .post("/containers/one/start", r#"{"Binds":[]}"#)
+        .await;
+    assert_eq!(body.status, 400);
+    assert_eq!(
+        harness
+            .post("/containers/one/rename?name=two", "")
+            .await
+            .status,
+        204
+    );
+    assert_eq!(
+        harness
+            .post("/containers/two/rename?name=/-", "")
+            .await
+            .status,
+        400
+    );
+    assert_eq!(harness.post("/containers/two/rename", "").await.status, 400);
+    assert_eq!(
+        harness
+            .post("/containers/two/resize?h=10&w=20", "")
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        harness.post("/containers/two/resize?h=x", "").await.status,
+        400
+    );
+    let update = harness
+        .post("/containers/two/update", r#"{"PidsLimit":-1}"#)
+        .await;
+    assert_eq!(update.json(), json!({"Warnings": null}));
+    assert_eq!(harness.stub.seen.lock().unwrap()["update"], "Some(0)");
+    let bad = r#"{"RestartPolicy":{"Name":"x"}}"#;
+    assert_eq!(
+        harness.post("/containers/two/update", bad).await.status,
+        400
+    );
+    assert_eq!(harness.post("/containers/two/pause", "").await.status, 501);
+    let prune = harness.post("/containers/prune", "").await;
+    assert_eq!(
+        prune.json(),
+        json!({"ContainersDeleted": null, "SpaceReclaimed": 0})
+    );
+    assert_eq!(
+        harness
+            .request("DELETE", "/containers/two", "")
+            .await
+            .status,
+        204
+    );
+    assert_eq!(
+        harness
+            .request("DELETE", "/containers/two", "")
+            .await
+            .status,
+        404
+    );
+}
+
+#[tokio::test]
+async fn logs_are_framed() {
+    let harness = Harness::new();
+    finished(&harness, "one", "echo out; sleep 0.1; echo err >&2").await;
+    let answer = harness.get("/containers/one/logs?stdout=1&stderr=1").await;
+    assert_eq!(
+        answer.header("Content-Type"),
+        Some("application/vnd.docker.multiplexed-stream")
+    );
+    assert_eq!(
+        answer.body,
+        b"\x01\0\0\0\0\0\0\x04out\n\x02\0\0\0\0\0\0\x04err\n"
+    );
+    let old = harness
+        .get("/v1.41/containers/one/logs?stdout=1&stderr=1")
+        .await;
+    assert_eq!(
+        old.header("Content-Type"),
+        Some("application/vnd.docker.raw-stream")
+    );
+    let neither = harness.get("/containers/one/logs").await;
+    assert_eq!(neither.status, 400);
+    assert_eq!(
+        neither.message(),
+        "Bad parameters: you must choose at least one stream"
+    );
+    let bad = harness.get("/containers/one/logs?stdout=1&since=x").await;
+    assert_eq!(bad.status, 400);
+}
+
+#[tokio::test]
+async fn archives() {
+    let harness = Harness::new();
+    create(&harness, "?name=one", r#"{"Image":"busybox"}"#).await;
+    let head = harness
+        .request("HEAD", "/containers/one/archive?path=/etc", "")
+        .await;
+    let stat = head.header("X-Docker-Container-Path-Stat").unwrap();
+    let stat = coracle_docker::archive::ContainerPathStat::from_header(stat).unwrap();
+    assert_eq!(stat.name, "etc");
+    let get = harness.get("/containers/one/archive?path=/etc").await;
+    assert_eq!(get.header("Content-Type"), Some("application/x-tar"));
+    assert_eq!(get.text(), "tar");
+    let missing = harness.get("/containers/one/archive").await;
+    assert_eq!(missing.status, 400);
+    let put = harness
+        .request("PUT", "/containers/one/archive?path=/", "12345")
+        .await;
+    assert_eq!(put.status, 200);
+    assert_eq!(harness.stub.seen.lock().unwrap()["write_path"], "5");
+    // What breaks on the way has no proper end.
+    let mut stream = harness.connect().await;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    stream
+        .write_all(b"GET /containers/one/export HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.unwrap();
+    assert!(
+        bytes.ends_with(b"3\r\ntar\r\n"),
+        "{:?}",
+        String::from_utf8_lossy(&bytes)
+    );
+}
+
+#[tokio::test]
+async fn stats_compare_two_readings() {
+    let harness = Harness::new();
+    create(
+        &harness,
+        "?name=one",
+        r#"{"Image":"busybox","Cmd":["sleep","2"]}"#,
+    )
+    .await;
+    let stopped = harness.get("/containers/one/stats?stream=0").await.json();
+    assert_eq!(stopped["name"], "/one");
+    assert_eq!(stopped["read"], "0001-01-01T00:00:00Z");
+    harness.post("/containers/one/start", "").await;
+    let once = harness.get("/containers/one/stats?stream=0").await.json();
+    assert_eq!(once["cpu_stats"]["cpu_usage"]["total_usage"], 2);
+    assert_eq!(once["precpu_stats"]["cpu_usage"]["total_usage"], 1);
+    assert_eq!(once["preread"], "1970-01-01T00:00:01Z");
+    let shot = harness
+        .get("/containers/one/stats?stream=0&one-shot=1")
+        .await
+        .json();
+    assert_eq!(shot["cpu_stats"]["cpu_usage"]["total_usage"], 1);
+    assert_eq!(shot["precpu_stats"]["cpu_usage"]["total_usage"], 0);
+    assert_eq!(shot["pids_stats"], json!({"current": 1, "limit": u64::MAX}));
+    let stream = harness.get("/containers/one/stats").await.text();
+    assert_eq!(stream.lines().count(), 2);
+}
+
+#[tokio::test]
+async fn commit_and_changes() {
+    let harness = Harness::new();
+    create(&harness, "?name=one", r#"{"Image":"busybox"}"#).await;
+    let changes = harness.get("/containers/one/changes").await.json();
+    assert_eq!(changes, json!([{"Path": "/a", "Kind": 1}]));
+    let commit = harness
+        .post("/commit?container=one&repo=a&tag=b&pause=0", "")
+        .await;
+    assert_eq!((commit.status, commit.json()), (201, json!({"Id": IMAGE})));
+    assert_eq!(
+        harness.stub.seen.lock().unwrap()["commit"],
+        "Some(\"a:b\") false"
+    );
+}

@@ -1,0 +1,11 @@
+//! The API over a stub runtime, driven by raw requests and by the real docker CLI.
+#![allow(clippy::unwrap_used)]
+
+mod cli;
+mod containers;
+mod harness;
+mod images;
+mod server;
+mod streams;
+mod stub;
+mod system;
