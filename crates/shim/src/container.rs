@@ -85,7 +85,7 @@ impl Container {
                 Ok(started)
             }
             Err(error) => {
-                let exit = self.init.fail(&error).await;
+                let exit = self.init.fail(&error);
                 self.settle(exit).await;
                 Err(TaskError::shim(error.kind, error.message))
             }
@@ -122,7 +122,7 @@ impl Container {
         };
         drop(proxies);
         log.finish();
-        self.init.stdin.close().await;
+        self.init.stdin.end();
         self.init.fanout.end();
         if self.sandbox.oom_killed().await && !self.marks().oom_killed {
             self.note_oom();
@@ -154,6 +154,7 @@ impl Container {
             crate::complain(&error);
         }
         self.marks().paused = false;
+        self.execs.abandon();
         self.init.settle(exit.clone());
         self.subscribers.publish(&Event::Exited(exit));
     }

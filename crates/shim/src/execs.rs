@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
+use coracle_sandbox::SandboxError;
 use coracle_sandbox::Streams;
 use coracle_task::ErrorKind;
 use coracle_task::Event;
@@ -69,12 +70,17 @@ impl Execs {
             let message = format!("exec {id} is running");
             return Err(TaskError::shim(ErrorKind::InvalidState, message));
         }
-        let exec = table.remove(id);
-        // Those attached to one that was never started.
-        if let Some(exec) = exec {
-            exec.proc.fanout.end();
+        if let Some(exec) = table.remove(id) {
+            abandon(&exec.proc, "the exec was deleted before its start");
         }
         Ok(())
+    }
+
+    /// The container ended: what was not started never will be.
+    pub(crate) fn abandon(&self) {
+        for exec in self.lock().values() {
+            abandon(&exec.proc, "the container ended before the exec's start");
+        }
     }
 
     pub(crate) fn get(&self, id: &str) -> Result<Arc<Proc>, TaskError> {
@@ -124,7 +130,7 @@ impl Container {
         let launched = match self.sandbox.exec(&config, streams).await {
             Ok(launched) => launched,
             Err(error) => {
-                let exit = proc.fail(&error).await;
+                let exit = proc.fail(&error);
                 proc.settle(exit);
                 return Err(TaskError::shim(error.kind, error.message));
             }
@@ -139,7 +145,7 @@ impl Container {
         let container = self.clone();
         tokio::spawn(async move {
             let exit = ending.wait().await;
-            proc.stdin.close().await;
+            proc.stdin.end();
             proc.fanout.end();
             proc.settle(exit.clone());
             container
@@ -147,6 +153,14 @@ impl Container {
                 .publish(&Event::ExecExited { exec_id, exit });
         });
         Ok(started)
+    }
+}
+
+/// Tells those who wait for the start of this, or are attached to it.
+fn abandon(proc: &Proc, why: &str) {
+    if proc.claim_start().is_ok() {
+        let exit = proc.fail(&SandboxError::state(why));
+        proc.settle(exit);
     }
 }
 

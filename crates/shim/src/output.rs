@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -25,12 +27,15 @@ const LINGER: Duration = Duration::from_secs(2);
 /// The container's log, shared by both of its streams.
 pub(crate) struct Log {
     writer: Mutex<LogWriter>,
+    /// Whether the last attempt failed.
+    failing: AtomicBool,
 }
 
 impl Log {
     pub(crate) fn new(writer: LogWriter) -> Self {
         Self {
             writer: Mutex::new(writer),
+            failing: AtomicBool::new(false),
         }
     }
 
@@ -43,8 +48,12 @@ impl Log {
         self.complain(self.lock().finish());
     }
 
+    /// Says what goes wrong, when it begins: a full disk stays full for a while.
     fn complain(&self, result: Result<(), WriteError>) {
-        if let Err(error) = result {
+        let failed_before = self.failing.swap(result.is_err(), Ordering::Relaxed);
+        if let Err(error) = result
+            && !failed_before
+        {
             crate::complain(&error);
         }
     }

@@ -205,8 +205,8 @@ impl Proc {
     }
 
     /// It could not be started.
-    pub(crate) async fn fail(&self, error: &SandboxError) -> Exit {
-        self.stdin.begin(None).await;
+    pub(crate) fn fail(&self, error: &SandboxError) -> Exit {
+        self.stdin.end();
         self.fanout.end();
         never_ran(error)
     }

@@ -329,12 +329,31 @@ async fn execs() {
     assert_eq!((exit.code, exit.signal), (137, Some(9)));
     assert_eq!(container.logged("stdout"), "");
 
+    // One that is never started ends with the container, at the latest.
+    client.exec(exec("never", &["true"])).await.unwrap();
+    let mut idle = client.attach(Some("never"), ALL).await.unwrap().output;
+    client.exec(exec("deleted", &["true"])).await.unwrap();
+    let waiting = client.clone();
+    let wait = tokio::spawn(async move { waiting.wait(Some("deleted")).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    client.delete_exec("deleted").await.unwrap();
+    assert!(soon(wait).await.unwrap().unwrap().error.is_some());
+
     // One that the container's end takes along.
     client.exec(exec("last", &["sleep", "1000"])).await.unwrap();
     soon(client.start_exec("last")).await.unwrap();
     client.kill(None, 9, false).await.unwrap();
     assert_eq!(soon(client.wait(None)).await.unwrap().code, 137);
     assert_eq!(soon(client.wait(Some("last"))).await.unwrap().code, 137);
+    assert!(
+        soon(client.wait(Some("never")))
+            .await
+            .unwrap()
+            .error
+            .is_some()
+    );
+    assert_eq!(soon(idle.next()).await.unwrap(), None);
+    drop(idle);
     drop((client, events));
     container.gone().await;
 }
