@@ -14,6 +14,11 @@ use crate::config::Config;
 use crate::container::record::Record;
 use crate::engine::Engine;
 
+/// How a directory is opened to be read and filled.
+const DIRECTORY: rustix::fs::OFlags = rustix::fs::OFlags::RDONLY
+    .union(rustix::fs::OFlags::DIRECTORY)
+    .union(rustix::fs::OFlags::CLOEXEC);
+
 /// All layers and containers' roots.
 pub(crate) struct Snapshots {
     inner: coracle_snapshot::Snapshots,
@@ -96,7 +101,11 @@ impl Snapshots {
     /// Its root, mounted for whoever holds the descriptor.
     pub(crate) fn mount(&self, id: &str) -> Result<OwnedFd> {
         let root = self.rootfs(id)?;
-        coracle_snapshot::mount_detached(&root, false).map_err(error)
+        let mount = coracle_snapshot::mount_detached(&root, false).map_err(error)?;
+        // A mount's own descriptor is only good for look-ups; this one keeps the mount as well.
+        rustix::fs::openat(&mount, ".", DIRECTORY, rustix::fs::Mode::empty()).map_err(|error| {
+            RuntimeError::Internal(format!("cannot open the root file system: {error}"))
+        })
     }
 
     pub(crate) fn changes(&self, id: &str) -> Result<Vec<Change>> {
@@ -203,7 +212,7 @@ fn copy_dir(
         });
         let directory = rustix::fs::open(
             target,
-            rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
+            DIRECTORY,
             rustix::fs::Mode::empty(),
         )
         .map_err(|error| write_error(error.into()))?;

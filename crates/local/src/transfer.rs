@@ -1,5 +1,6 @@
 //! Images in and out: registries, archives.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -116,50 +117,58 @@ async fn unpack(
     sender: Sender,
 ) -> Result<()> {
     let mut plan: Option<Arc<Plan>> = None;
-    let mut started: JoinSet<(usize, bool)> = JoinSet::new();
-    let mut unpacked = std::collections::HashSet::new();
-    let mut stored = std::collections::BTreeSet::new();
-    while let Some(event) = events.recv().await {
-        match event {
-            PullEvent::Image { manifest, config } => {
-                plan = Some(Arc::new(Plan::new(&manifest, &config)));
+    let mut running: JoinSet<(usize, bool)> = JoinSet::new();
+    let mut done = BTreeSet::new();
+    let mut stored = BTreeSet::new();
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                None => break,
+                Some(PullEvent::Image { manifest, config }) => {
+                    plan = Some(Arc::new(Plan::new(&manifest, &config)));
+                }
+                Some(PullEvent::LayerStarted { index, stream }) => {
+                    let Some(plan) = plan.clone() else { continue };
+                    let engine = engine.clone();
+                    running.spawn_blocking(move || {
+                        (index, plan.unpack(&engine, index, stream).is_ok())
+                    });
+                }
+                Some(PullEvent::LayerStored { index }) => drop(stored.insert(index)),
+            },
+            Some(result) = running.join_next() => {
+                note(result, plan.as_deref(), &mut done, &sender)?;
             }
-            PullEvent::LayerStarted { index, stream } => {
-                let Some(plan) = plan.clone() else { continue };
-                let engine = engine.clone();
-                started.spawn_blocking(move || {
-                    let done = plan.unpack(&engine, index, stream).is_ok();
-                    (index, done)
-                });
-            }
-            PullEvent::LayerStored { index } => drop(stored.insert(index)),
         }
     }
-    while let Some(result) = started.join_next().await {
-        let (index, done) = result.map_err(interrupted)?;
-        if done {
-            unpacked.insert(index);
-        }
+    while let Some(result) = running.join_next().await {
+        note(result, plan.as_deref(), &mut done, &sender)?;
     }
     let Some(plan) = plan else { return Ok(()) };
     // What was there already, or failed as a stream, from the blob.
-    for index in stored {
-        if !unpacked.contains(&index) {
-            let (engine, plan) = (engine.clone(), plan.clone());
-            tokio::task::spawn_blocking(move || plan.unpack_stored(&engine, index))
-                .await
-                .map_err(interrupted)??;
+    for index in stored.difference(&done).copied() {
+        let (engine, planned) = (engine.clone(), plan.clone());
+        let fresh = tokio::task::spawn_blocking(move || planned.unpack_stored(&engine, index))
+            .await
+            .map_err(interrupted)??;
+        if fresh {
+            plan.say_complete(index, &sender);
         }
-        let id = plan
-            .layers
-            .get(index)
-            .map(|layer| short(&layer.descriptor.digest));
-        let status = Status::PullComplete.to_string();
-        let _ = sender.send(Ok(Progress {
-            id: id.unwrap_or_default(),
-            status,
-            ..Default::default()
-        }));
+    }
+    Ok(())
+}
+
+/// Notes that the unpacking of a layer has ended; one that failed is tried again from the blob.
+fn note(
+    result: std::result::Result<(usize, bool), tokio::task::JoinError>,
+    plan: Option<&Plan>,
+    done: &mut BTreeSet<usize>,
+    sender: &Sender,
+) -> Result<()> {
+    let (index, unpacked) = result.map_err(interrupted)?;
+    if let (true, Some(plan)) = (unpacked, plan) {
+        done.insert(index);
+        plan.say_complete(index, sender);
     }
     Ok(())
 }
@@ -201,26 +210,36 @@ impl Plan {
             .unpack(layer, below.map(|layer| &layer.chain_id), from)
     }
 
-    fn unpack_stored(&self, engine: &Engine, index: usize) -> Result<()> {
+    /// Unpacks a layer from its blob; `false` where that was done already.
+    fn unpack_stored(&self, engine: &Engine, index: usize) -> Result<bool> {
         let Some(layer) = self.layers.get(index) else {
-            return Ok(());
+            return Ok(false);
         };
         if engine.snapshots.has_layer(&layer.chain_id) {
-            return Ok(());
+            return Ok(false);
         }
         let blob = engine
             .images
             .store
             .open_blob(&layer.descriptor.digest)
             .map_err(images::error)?;
-        self.unpack(engine, index, blob)
+        self.unpack(engine, index, blob).map(|()| true)
+    }
+
+    fn say_complete(&self, index: usize, sender: &Sender) {
+        let id = self.layers.get(index).map(|layer| short(&layer.descriptor.digest));
+        let _ = sender.send(Ok(Progress {
+            id: id.unwrap_or_default(),
+            status: Status::PullComplete.to_string(),
+            ..Default::default()
+        }));
     }
 }
 
 /// Unpacks all layers of an image that came in without a pull.
 pub(crate) fn unpack_image(engine: &Engine, image: &Image) -> Result<()> {
     let plan = Plan::new(&image.manifest, &image.config);
-    (0..plan.layers.len()).try_for_each(|index| plan.unpack_stored(engine, index))
+    (0..plan.layers.len()).try_for_each(|index| plan.unpack_stored(engine, index).map(drop))
 }
 
 /// Pushes an image, or all tags of a repository.
@@ -343,10 +362,20 @@ fn parse(text: &str) -> Result<Reference> {
         .map_err(|error| RuntimeError::InvalidArgument(error.to_string()))
 }
 
+/// Passes progress on. That a pull begins is only said once something was found: until then an
+/// error is the call's own, with a status code.
 fn listener(sender: &Sender) -> coracle_registry::Progress {
     let sender = sender.clone();
+    let begun = std::sync::Mutex::new(None);
     coracle_registry::Progress::new(move |event| {
-        let _ = sender.send(Ok(progress(&event)));
+        let mut begun = begun.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if matches!(event.status, Status::Resolving { .. }) {
+            *begun = Some(progress(&event));
+            return;
+        }
+        for message in begun.take().into_iter().chain([progress(&event)]) {
+            let _ = sender.send(Ok(message));
+        }
     })
 }
 

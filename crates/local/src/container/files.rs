@@ -70,7 +70,7 @@ fn root(engine: &Engine, handle: &Handle, path: &str) -> Result<Root> {
 fn open(path: &Path) -> Result<OwnedFd> {
     rustix::fs::open(
         path,
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
         Mode::empty(),
     )
     .map_err(|error| RuntimeError::Internal(format!("cannot open {}: {error}", path.display())))
