@@ -184,6 +184,41 @@ async fn an_overlay_root_and_a_user_of_the_image() {
 }
 
 #[tokio::test]
+async fn a_container_can_be_started_again() {
+    if !can_run() {
+        return;
+    }
+    for durable in [true, false] {
+        let mut container = Container::shell("echo x >> /file; cat /file").with(|config| {
+            let Rootfs::Bind(root) = config.rootfs.clone() else {
+                unreachable!()
+            };
+            let dir = root.parent().unwrap().to_owned();
+            let (upper, work) = (dir.join("upper"), dir.join("work"));
+            config.rootfs = Rootfs::Overlay {
+                lower: vec![root],
+                upper,
+                work,
+            };
+            config.durable = durable;
+        });
+        for expected in ["x\n", "x\nx\nx\n"] {
+            let client = container.launch().await;
+            soon(client.start()).await.unwrap();
+            assert_eq!(soon(client.wait(None)).await.unwrap().code, 0);
+            assert_eq!(container.logged("stdout"), expected, "the log goes on");
+            soon(client.shutdown()).await.unwrap();
+            let mut shim = container.shim.take().unwrap();
+            assert!(shim.wait().unwrap().success());
+            std::fs::remove_file(container.socket()).unwrap();
+            std::fs::remove_file(&container.config.exit_file).unwrap();
+        }
+        container.nothing_left();
+        assert!(!container.dir.path().join("work/work/incompat").exists());
+    }
+}
+
+#[tokio::test]
 async fn kill_pause_and_resume() {
     if !can_run() {
         return;
@@ -434,6 +469,56 @@ async fn a_killed_shim_is_seen_at_once() {
     assert!(matches!(soon(wait).await.unwrap(), Err(TaskError::Gone)));
     assert!(matches!(client.state().await, Err(TaskError::Gone)));
     assert!(container.exit_record().is_none());
-    kill_cgroup(&container.config.cgroup_name);
+    container.clean_up();
     container.nothing_left();
+}
+
+#[tokio::test]
+async fn many_at_once() {
+    if !can_run() {
+        return;
+    }
+    let mut all = tokio::task::JoinSet::new();
+    for n in 0..30 {
+        all.spawn(async move {
+            let mut container = Container::shell(&format!("seq 1 2000; exit {n}"));
+            let client = container.launch().await;
+            let mut attached = client.attach(None, ALL).await.unwrap().output;
+            soon(client.start()).await.unwrap();
+            let (stdout, _) = read_all(&mut attached).await;
+            assert_eq!(stdout.iter().filter(|byte| **byte == b'\n').count(), 2000);
+            assert_eq!(soon(client.wait(None)).await.unwrap().code, n);
+            soon(client.shutdown()).await.unwrap();
+            container.gone().await;
+        });
+    }
+    while let Some(result) = all.join_next().await {
+        result.unwrap();
+    }
+}
+
+/// A shim may be killed at any moment: whoever cleans up afterwards leaves nothing.
+#[tokio::test]
+async fn killed_at_random_moments() {
+    if !can_run() {
+        return;
+    }
+    for round in 0..20u64 {
+        let mut container = Container::shell("sleep 0.01; seq 1 100");
+        let client = container.launch().await;
+        let running = tokio::spawn(async move {
+            client.start().await?;
+            client.wait(None).await
+        });
+        tokio::time::sleep(Duration::from_micros(round * round * 150)).await;
+        let mut shim = container.shim.take().unwrap();
+        shim.kill().unwrap();
+        shim.wait().unwrap();
+        match soon(running).await.unwrap() {
+            Err(error) => assert!(matches!(error, TaskError::Gone), "{error:?}"),
+            Ok(exit) => assert_eq!(container.exit_record(), Some(exit)),
+        }
+        container.clean_up();
+        container.nothing_left();
+    }
 }

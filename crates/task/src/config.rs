@@ -52,8 +52,9 @@ pub struct TaskConfig {
     /// Where the shim writes the [`Exit`](crate::Exit) record, as JSON, atomically. Its
     /// directory must exist, and the file must not.
     pub exit_file: PathBuf,
-    /// Whether the exit record is forced to disk (fsync) before waiters are answered. False
-    /// for `--rm`.
+    /// Whether the exit record is forced to disk (fsync) before waiters are answered, and an
+    /// overlay's changes before its last process is gone. False for `--rm`: what is removed
+    /// anyway need not survive a crash of the host.
     pub durable: bool,
     /// Published ports that the shim serves while the container runs.
     #[serde(default)]

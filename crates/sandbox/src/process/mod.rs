@@ -147,6 +147,7 @@ impl Sandbox for ProcessSandbox {
             return Err(SandboxError::state("the container was created already"));
         }
         let cgroup = self.make_cgroup().await?;
+        request::unmark_volatile(&self.config).map_err(io("prepare the root file system"))?;
         let (stdio, mut ends) = match self.config.terminal {
             true => Default::default(),
             false => streams::pipes(streams).map_err(io("make pipes"))?,
@@ -315,7 +316,8 @@ impl Sandbox for ProcessSandbox {
         if deleted.is_err() {
             self.lock().cgroup = Some(again);
         }
-        deleted
+        deleted?;
+        request::unmark_volatile(&self.config).map_err(io("release the root file system"))
     }
 }
 

@@ -86,8 +86,24 @@ fn rootfs(config: &TaskConfig) -> coracle_launcher::Rootfs {
             lower: lower.clone(),
             upper: Some(upper.clone()),
             work: Some(work.clone()),
-            volatile: false,
+            // What is removed when it ends need not be on disk before.
+            volatile: !config.durable,
         },
+    }
+}
+
+/// Removes the mark of a volatile overlay mount, with which it can't be mounted again. It is there
+/// for the case that the host crashed meanwhile, and then such a container is lost anyway (Linux:
+/// Documentation/filesystems/overlayfs.rst, "Volatile mount").
+pub(crate) fn unmark_volatile(config: &TaskConfig) -> io::Result<()> {
+    match &config.rootfs {
+        Rootfs::Overlay { work, .. } if !config.durable => {
+            match std::fs::remove_dir_all(work.join("work/incompat")) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                result => result,
+            }
+        }
+        _ => Ok(()),
     }
 }
 

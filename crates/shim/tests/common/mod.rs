@@ -14,9 +14,6 @@ use oci_spec::runtime::Spec;
 use serde_json::json;
 use tempfile::TempDir;
 
-/// The cgroup parent of the tests.
-pub const PARENT: &str = "/coracle-shim-test";
-
 /// Whether containers can be run here; says so if not.
 pub fn can_run() -> bool {
     let root = rustix::process::geteuid().is_root();
@@ -76,7 +73,7 @@ impl Container {
             user: None,
             groups: Vec::new(),
             init: false,
-            cgroup_parent: PARENT.into(),
+            cgroup_parent: format!("/coracle-shim-test-{id}"),
             cgroup_name: id,
             log: LogConfig {
                 path: dir.path().join("log"),
@@ -157,7 +154,7 @@ impl Container {
     }
 
     pub fn nothing_left(&self) {
-        let name = &self.config.cgroup_name;
+        let (parent, name) = (&self.config.cgroup_parent, &self.config.cgroup_name);
         let mut dirs = vec![PathBuf::from("/sys/fs/cgroup")];
         dirs.extend(
             std::fs::read_dir("/sys/fs/cgroup")
@@ -165,7 +162,7 @@ impl Container {
                 .map(|e| e.unwrap().path()),
         );
         for dir in dirs {
-            let cgroup = dir.join(&PARENT[1..]).join(name);
+            let cgroup = dir.join(&parent[1..]).join(name);
             assert!(!cgroup.exists(), "{} is left", cgroup.display());
         }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -174,29 +171,30 @@ impl Container {
             "mounts are left"
         );
     }
+
+    /// Kills and removes what a killed shim left.
+    pub fn clean_up(&self) {
+        let (parent, name) = (&self.config.cgroup_parent, &self.config.cgroup_name);
+        let Ok(hierarchy) = coracle_cgroup::Hierarchy::host() else {
+            return;
+        };
+        if let Ok(cgroup) = coracle_cgroup::Cgroup::open(&hierarchy, parent, name)
+            && !cgroup.is_none()
+        {
+            let _ = cgroup.kill(Duration::from_secs(5));
+            let _ = cgroup.delete();
+        }
+        let _ = hierarchy.remove_parent(parent);
+    }
 }
 
 impl Drop for Container {
     fn drop(&mut self) {
         if let Some(mut shim) = self.shim.take() {
-            // Its container, if any, ends with its cgroup.
             let _ = shim.kill();
             let _ = shim.wait();
-            kill_cgroup(&self.config.cgroup_name);
         }
-    }
-}
-
-/// Kills and removes what a killed shim left.
-pub fn kill_cgroup(name: &str) {
-    let Ok(hierarchy) = coracle_cgroup::Hierarchy::host() else {
-        return;
-    };
-    if let Ok(cgroup) = coracle_cgroup::Cgroup::open(&hierarchy, PARENT, name)
-        && !cgroup.is_none()
-    {
-        let _ = cgroup.kill(Duration::from_secs(5));
-        let _ = cgroup.delete();
+        self.clean_up();
     }
 }
 
