@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use coracle_network::{DEFAULT_NETWORK, PoolSpec, Subnet};
+use coracle_runtime::container::NetworkSettings;
 use coracle_runtime::event::EventKind;
 use coracle_runtime::filter::Filters;
 use coracle_runtime::network::{
@@ -62,11 +63,19 @@ pub(crate) fn inspect(engine: &Engine, name: &str) -> Result<Network> {
     }
 }
 
-fn fixed(engine: &Engine, name: &str, driver: &str) -> Network {
+fn fixed_id(engine: &Engine, name: &str) -> String {
     let digest = ring::digest::digest(
         &ring::digest::SHA256,
         format!("{}/{name}", engine.id).as_bytes(),
     );
+    digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn fixed(engine: &Engine, name: &str, driver: &str) -> Network {
     let mut containers = BTreeMap::new();
     for handle in engine.containers.all() {
         let now = handle.now();
@@ -79,11 +88,7 @@ fn fixed(engine: &Engine, name: &str, driver: &str) -> Network {
         }
     }
     Network {
-        id: digest
-            .as_ref()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
+        id: fixed_id(engine, name),
         name: name.into(),
         driver: driver.into(),
         scope: "local".into(),
@@ -360,10 +365,31 @@ pub(crate) async fn prune(engine: &Engine, filters: &Filters) -> Result<Vec<Stri
     Ok(removed)
 }
 
+/// The driver of a network by its name.
+fn driver(name: &str) -> &'static str {
+    FIXED
+        .iter()
+        .find(|(fixed, _)| *fixed == name)
+        .map_or("bridge", |(_, driver)| driver)
+}
+
+/// Tells that a container joined or left its networks with a run.
+pub(crate) fn emit_membership(
+    engine: &Engine,
+    action: &str,
+    container: &str,
+    settings: &NetworkSettings,
+) {
+    for (name, endpoint) in &settings.networks {
+        let id = &endpoint.network_id;
+        emit(engine, action, id, name, &[("container", container)]);
+    }
+}
+
 fn emit(engine: &Engine, action: &str, id: &str, name: &str, extra: &[(&str, &str)]) {
     let mut attributes = BTreeMap::from([
         ("name".to_owned(), name.to_owned()),
-        ("type".to_owned(), "bridge".to_owned()),
+        ("type".to_owned(), driver(name).to_owned()),
     ]);
     attributes.extend(
         extra

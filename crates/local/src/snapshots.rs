@@ -210,12 +210,8 @@ fn copy_dir(
             coracle_archive::write_tree(root, source.as_bytes(), &mut tar, &options)?;
             tar.finish().map(drop)
         });
-        let directory = rustix::fs::open(
-            target,
-            DIRECTORY,
-            rustix::fs::Mode::empty(),
-        )
-        .map_err(|error| write_error(error.into()))?;
+        let directory = rustix::fs::open(target, DIRECTORY, rustix::fs::Mode::empty())
+            .map_err(|error| write_error(error.into()))?;
         let options = coracle_archive::copy::ExtractOptions {
             limits: coracle_archive::Limits::default(),
             owners: coracle_archive::Owners::Archived,

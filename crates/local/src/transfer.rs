@@ -227,7 +227,10 @@ impl Plan {
     }
 
     fn say_complete(&self, index: usize, sender: &Sender) {
-        let id = self.layers.get(index).map(|layer| short(&layer.descriptor.digest));
+        let id = self
+            .layers
+            .get(index)
+            .map(|layer| short(&layer.descriptor.digest));
         let _ = sender.send(Ok(Progress {
             id: id.unwrap_or_default(),
             status: Status::PullComplete.to_string(),
@@ -368,7 +371,9 @@ fn listener(sender: &Sender) -> coracle_registry::Progress {
     let sender = sender.clone();
     let begun = std::sync::Mutex::new(None);
     coracle_registry::Progress::new(move |event| {
-        let mut begun = begun.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut begun = begun
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if matches!(event.status, Status::Resolving { .. }) {
             *begun = Some(progress(&event));
             return;

@@ -4,7 +4,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 
 use coracle_runtime::container::Created;
-use coracle_runtime::spec::ContainerSpec;
+use coracle_runtime::spec::{ContainerSpec, LogConfig};
 use coracle_runtime::{Result, RuntimeError};
 use jiff::Timestamp;
 
@@ -92,9 +92,7 @@ fn make(
         let private = host.cgroup_v2 && !host_config.privileged;
         host_config.cgroupns_mode = if private { "private" } else { "host" }.into();
     }
-    if host_config.log_config.driver.is_empty() {
-        host_config.log_config = engine.config.log_config.clone();
-    }
+    default_log(&mut host_config.log_config, &engine.config.log_config);
     if host_config.shm_size == 0 {
         host_config.shm_size = host.default_shm_size;
     }
@@ -158,6 +156,20 @@ fn make(
     Ok((record, warnings))
 }
 
+/// The daemon's log driver where none is named, and its options where none are given for it.
+fn default_log(own: &mut LogConfig, default: &LogConfig) {
+    if own.driver.is_empty() {
+        own.driver.clone_from(&default.driver);
+    }
+    if own.driver == default.driver {
+        for (key, value) in &default.config {
+            own.config
+                .entry(key.clone())
+                .or_insert_with(|| value.clone());
+        }
+    }
+}
+
 /// What the configuration names must be there, and make sense together.
 fn check_references(engine: &Engine, record: &Record) -> Result<()> {
     let host_config = &record.host_config;
@@ -189,28 +201,6 @@ fn check_references(engine: &Engine, record: &Record) -> Result<()> {
         return Err(conflict("hostname"));
     }
     networks::requests(record)?;
-    let has_own = matches!(host_config.network_mode.as_str(), "none" | "host") || joins;
-    if !has_own && !record.config.network_disabled {
-        let main = match host_config.network_mode.as_str() {
-            "bridge" => coracle_network::DEFAULT_NETWORK,
-            other => other,
-        };
-        let others = record
-            .networking
-            .endpoints_config
-            .keys()
-            .map(String::as_str);
-        for name in std::iter::once(main)
-            .chain(others)
-            .filter(|name| *name != "default")
-        {
-            engine
-                .networks
-                .networks
-                .find(name)
-                .map_err(networks::error)?;
-        }
-    }
     Ok(())
 }
 

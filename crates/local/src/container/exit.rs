@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::actor::{Actor, Flow};
 use super::restart;
 use crate::durable;
+use crate::network_api;
 
 /// The exit code of a container whose shim was killed: that of a process killed with SIGKILL, which
 /// is what its process got.
@@ -52,6 +53,7 @@ impl Actor {
             tokio::spawn(async move { task.client.shutdown().await });
         }
         self.engine.execs.container_ended(&self.record.id);
+        let networks = std::mem::take(&mut self.run.network);
         self.release(status == Status::Dead).await;
         let state = &mut self.run.state;
         state.status = status;
@@ -70,6 +72,7 @@ impl Actor {
         let code = exit.code.to_string();
         let ran = self.last_run().as_secs().to_string();
         self.emit("die", &[("exitCode", &code), ("execDuration", &ran)]);
+        network_api::emit_membership(&self.engine, "disconnect", &self.record.id, &networks);
     }
 
     /// Network, bundle, and (where the shim could not) the control groups.

@@ -47,8 +47,8 @@ pub(crate) fn read(engine: &Engine, handle: &Handle, options: LogOptions) -> Res
     let now = handle.now();
     let config = log_config(engine, &now.record, &handle.dirs)?;
     if config.driver == coracle_log::Driver::None {
-        return Err(RuntimeError::NotSupported(
-            "configured logging driver does not support reading: reading the log".into(),
+        return Err(RuntimeError::InvalidArgument(
+            "configured logging driver does not support reading".into(),
         ));
     }
     let wanted = ReadOptions {

@@ -11,6 +11,7 @@ use super::actor::{Actor, Task, task_error};
 use super::bundle;
 use super::health::Monitor;
 use crate::durable;
+use crate::network_api;
 
 /// A start that failed, with the exit code that stands for it.
 struct Failure {
@@ -70,6 +71,7 @@ impl Actor {
         self.run.ever_started = true;
         self.monitor_health();
         self.save_and_publish();
+        network_api::emit_membership(&self.engine, "connect", &self.record.id, &self.run.network);
         self.emit("start", &[]);
     }
 
@@ -98,7 +100,10 @@ impl Actor {
         state.error = failure.error.to_string();
         state.exit_code = failure.code;
         // No error of the wait's: whoever started it has been told.
-        self.last = ExitStatus { code: failure.code, error: None };
+        self.last = ExitStatus {
+            code: failure.code,
+            error: None,
+        };
         if by_user {
             self.exits += 1;
             self.save_and_publish();
