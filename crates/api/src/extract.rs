@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts, Path};
 use bytes::Bytes;
+use coracle_docker::lenient;
 use coracle_runtime::io::ByteStream;
 use coracle_runtime::{Filters, RuntimeError};
 use futures_util::{StreamExt, TryStreamExt};
@@ -180,7 +181,7 @@ pub(crate) async fn optional_json<T: DeserializeOwned>(
     if bytes.is_empty() {
         return Ok(None);
     }
-    serde_json::from_slice(&bytes)
+    lenient::from_slice(&bytes)
         .map(Some)
         .map_err(|error| invalid_json(&error))
 }

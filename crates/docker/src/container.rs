@@ -7,6 +7,7 @@ use coracle_runtime::spec::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::lenient;
 use crate::time::Time;
 use crate::wire::{is_default, wire};
 
@@ -356,7 +357,7 @@ pub struct CreateBody {
 }
 
 impl CreateBody {
-    /// Reads it. Two passes, because a flattened struct would be buffered and lose error positions.
+    /// Reads it. In two passes, because a flattened struct would take fields in one case only.
     pub fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
         #[derive(Default, Deserialize)]
         #[serde(rename_all = "PascalCase", default)]
@@ -366,10 +367,11 @@ impl CreateBody {
             #[serde(deserialize_with = "crate::wire::null_default")]
             networking_config: NetworkingConfig,
         }
-        let config = serde_json::from_slice::<Option<ContainerConfig>>(json)?.unwrap_or_default();
-        let rest = serde_json::from_slice::<Option<Rest>>(json)?.unwrap_or_default();
+        let json: serde_json::Value = serde_json::from_slice(json)?;
+        let config = lenient::from_value::<Option<ContainerConfig>>(json.clone())?;
+        let rest = lenient::from_value::<Option<Rest>>(json)?.unwrap_or_default();
         Ok(Self {
-            config,
+            config: config.unwrap_or_default(),
             host_config: rest.host_config,
             networking_config: rest.networking_config,
         })

@@ -1,9 +1,13 @@
 //! What becomes of a container.
 
+use std::time::Duration;
+
 use axum::body::{Body, HttpBody};
 use axum::extract::State;
 use coracle_docker::container::{ContainersPruned, UpdateResponse};
-use coracle_runtime::container::{Changed, RemoveOptions, StopOptions, UpdateOptions};
+use coracle_runtime::container::{
+    Changed, RemoveOptions, StopOptions, UpdateOptions, WaitCondition,
+};
 use coracle_runtime::spec::HostConfig;
 use http::{HeaderMap, StatusCode};
 
@@ -13,6 +17,9 @@ use crate::error::{Answer, ApiError};
 use crate::extract::{Name, Query};
 use crate::version::ApiVersion;
 use crate::{extract, respond};
+
+/// How long the end of a killed container is waited for.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 fn changed(Changed(changed): Changed) -> Answer {
     respond::empty(if changed {
@@ -78,6 +85,16 @@ pub(super) async fn kill(State(api): State<Api>, Name(name): Name, query: Query)
         "" => "KILL",
         signal => signal,
     };
+    // dockerd answers SIGKILL when the container has ended.
+    let exit = if matches!(
+        signal.to_ascii_uppercase().trim_start_matches("SIG"),
+        "KILL" | "9"
+    ) {
+        let next = WaitCondition::NextExit;
+        api.runtime.wait_container(&name, next).await.ok()
+    } else {
+        None
+    };
     let killed = api.runtime.kill_container(&name, signal).await;
     killed.map_err(|error| {
         let error = ApiError::from(error);
@@ -88,6 +105,10 @@ pub(super) async fn kill(State(api): State<Api>, Name(name): Name, query: Query)
             ApiError::new(error.status, prefix + &error.message)
         }
     })?;
+    if let Some(exit) = exit {
+        // What can't be killed, for it hangs in the kernel, is not waited for much longer.
+        let _ = tokio::time::timeout(KILL_LIMIT, exit).await;
+    }
     respond::empty(StatusCode::NO_CONTENT)
 }
 
