@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::entry::{Entry, Kind};
 use crate::error::{Error, Result, failed, shown};
 use crate::limits::Limits;
-use crate::lower::{self, Below};
+use crate::lower::{self, LowerView};
 use crate::owner::Owners;
 use crate::path::{Name, as_path, file_type, join, open_place, open_root, stat};
 use crate::reader::TarReader;
@@ -83,6 +83,21 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// What [`implied`](Pending::implied) and [`links`](Pending::links) gave.
+    pub fn from_parts(implied: Vec<Vec<u8>>, links: Vec<(Vec<u8>, Vec<u8>)>) -> Pending {
+        Pending { implied, links }
+    }
+
+    /// Directories to take attributes for, relative to the layer's root.
+    pub fn implied(&self) -> &[Vec<u8>] {
+        &self.implied
+    }
+
+    /// Hard links to make, and their targets, both relative to the layer's root.
+    pub fn links(&self) -> &[(Vec<u8>, Vec<u8>)] {
+        &self.links
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.implied.is_empty() && self.links.is_empty()
@@ -196,7 +211,7 @@ fn settle_in(
     if pending.is_empty() {
         return Ok(());
     }
-    let below = Below::open(lowers, attrs)?;
+    let below = LowerView::open(lowers, attrs)?;
     lower::adopt(root, &below, &pending.implied)?;
     for (path, target) in &pending.links {
         lower::link(root, &below, path, target)?;

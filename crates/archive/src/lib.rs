@@ -51,6 +51,7 @@ pub use dump::{WriteOptions, write_tree};
 pub use entry::{Entry, Kind, Segment, Time};
 pub use error::{Error, Limit, Result};
 pub use limits::Limits;
+pub use lower::{Found, LowerView, capability};
 pub use owner::{IdMap, IdRange, Owners};
 pub use path::{Resolved, open_dir_in_root, resolve_in_root};
 pub use reader::TarReader;

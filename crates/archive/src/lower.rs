@@ -1,95 +1,175 @@
 //! Looking into the layers below one that was unpacked: for hard links to what they hold, and for
 //! the attributes of directories that the layer doesn't describe.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use crate::error::{Error, Result, failed};
-use crate::path::{join, open_dir_place, open_place, open_plain, open_root, push, split, stat};
+use crate::error::{Error, Result, failed, shown};
+use crate::path::{
+    file_type, join, open_dir_place, open_place, open_plain, open_root, push, split, stat,
+};
 use crate::tree::{chown, is_whiteout};
+use crate::walk::LIST;
 use crate::xattr::{Carrier, OverlayAttrs, is_overlay, proc_path};
 
-/// The layers below, topmost first, seen as overlayfs would show them.
-pub(crate) struct Below {
+/// The lower layers of an overlay, seen as overlayfs would show them.
+pub struct LowerView {
     layers: Vec<OwnedFd>,
     attrs: OverlayAttrs,
 }
 
 /// Something found in a lower layer.
-pub(crate) struct Found {
+pub struct Found {
     dir: OwnedFd,
     name: Vec<u8>,
     stat: Stat,
 }
 
-impl Below {
-    pub(crate) fn open(layers: &[PathBuf], attrs: OverlayAttrs) -> Result<Below> {
+impl LowerView {
+    /// Looks into `layers`, topmost first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::NotADirectory`], [`Error::Io`].
+    pub fn open(layers: &[PathBuf], attrs: OverlayAttrs) -> Result<LowerView> {
         let layers = layers
             .iter()
             .map(|path| open_root(path))
             .collect::<Result<_>>()?;
-        Ok(Below { layers, attrs })
+        Ok(LowerView { layers, attrs })
     }
 
-    /// Finds a normal path. Symbolic links aren't followed: what a link in another layer leads to
-    /// is for the overlay to decide, and nobody's hard links go through one.
-    pub(crate) fn find(&self, path: &[u8]) -> Result<Option<Found>> {
+    /// Finds a normal path relative to the root (no `.`, no `..`, no empty components; empty for
+    /// the root itself). Symbolic links aren't followed, not in the parents either.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn find(&self, path: &[u8]) -> Result<Option<Found>> {
         for layer in &self.layers {
-            match self.find_in(layer.as_fd(), path)? {
-                Search::Found(found) => return Ok(Some(found)),
-                Search::Hidden => return Ok(None),
-                Search::Below => {}
+            let search = self.find_in(layer.as_fd(), path)?;
+            if search.found.is_some() || search.last {
+                return Ok(search.found);
             }
         }
         Ok(None)
     }
 
+    /// The names in the directory at a normal path, all layers' together; empty where there is no
+    /// directory.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn names(&self, path: &[u8]) -> Result<BTreeSet<Vec<u8>>> {
+        let mut names = BTreeSet::new();
+        let mut hidden = BTreeSet::new();
+        for layer in &self.layers {
+            let search = self.find_in(layer.as_fd(), path)?;
+            let found = match search.found {
+                Some(found) if found.is_dir() => found,
+                Some(_) => break,
+                None if search.last => break,
+                None => continue,
+            };
+            let dir = rustix::fs::openat(&found.dir, &found.name[..], LIST, Mode::empty())
+                .map_err(failed("open", path))?;
+            for entry in Dir::read_from(&dir).map_err(failed("list", path))? {
+                let entry = entry.map_err(failed("list", path))?;
+                let name = entry.file_name().to_bytes();
+                if name == b"." || name == b".." || hidden.contains(name) {
+                    continue;
+                }
+                let stat = stat(dir.as_fd(), name).map_err(failed("stat", path))?;
+                if self.is_hidden(dir.as_fd(), name, &stat)? {
+                    hidden.insert(name.to_vec());
+                } else if !names.contains(name) {
+                    names.insert(name.to_vec());
+                }
+            }
+            // A name that this layer shows can't be hidden for it by one further down.
+            if search.last {
+                break;
+            }
+        }
+        Ok(names)
+    }
+
     fn find_in(&self, layer: BorrowedFd<'_>, path: &[u8]) -> Result<Search> {
         let mut dir = open_place(layer, b".").map_err(failed("open", path))?;
-        let mut opaque = false;
+        let mut last = false;
         let mut parts = path.split(|b| *b == b'/').peekable();
+        if path.is_empty() {
+            let stat = rustix::fs::fstat(&dir).map_err(failed("stat", path))?;
+            return Ok(Search {
+                found: Some(Found {
+                    dir,
+                    name: b".".to_vec(),
+                    stat,
+                }),
+                last,
+            });
+        }
         while let Some(part) = parts.next() {
             let found = match stat(dir.as_fd(), part) {
                 Ok(found) => found,
-                Err(Errno::NOENT) => {
-                    return Ok(if opaque {
-                        Search::Hidden
-                    } else {
-                        Search::Below
-                    });
-                }
+                Err(Errno::NOENT) => return Ok(Search { found: None, last }),
                 Err(e) => return Err(failed("stat", path)(e)),
             };
-            if is_whiteout(&found) || self.is_marked_whiteout(dir.as_fd(), part, &found)? {
-                return Ok(Search::Hidden);
+            if self.is_hidden(dir.as_fd(), part, &found)? {
+                return Ok(Search {
+                    found: None,
+                    last: true,
+                });
             }
-            if parts.peek().is_none() {
-                return Ok(Search::Found(Found {
+            let is_dir = file_type(&found) == FileType::Directory;
+            if is_dir {
+                let inside = open_dir_place(dir.as_fd(), part).map_err(failed("open", path))?;
+                let mark = Carrier::Place(inside.as_fd()).get(self.attrs.opaque().as_bytes());
+                last |= mark
+                    .map_err(failed("read an attribute of", path))?
+                    .as_deref()
+                    == Some(b"y");
+                if parts.peek().is_none() {
+                    let found = Found {
+                        dir,
+                        name: part.to_vec(),
+                        stat: found,
+                    };
+                    return Ok(Search {
+                        found: Some(found),
+                        last,
+                    });
+                }
+                dir = inside;
+            } else if parts.peek().is_none() {
+                let found = Found {
                     dir,
                     name: part.to_vec(),
                     stat: found,
-                }));
+                };
+                return Ok(Search {
+                    found: Some(found),
+                    last: true,
+                });
+            } else {
+                return Ok(Search {
+                    found: None,
+                    last: true,
+                });
             }
-            if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
-                return Ok(Search::Hidden);
-            }
-            dir = open_dir_place(dir.as_fd(), part).map_err(failed("open", path))?;
-            let mark = Carrier::Place(dir.as_fd()).get(self.attrs.opaque().as_bytes());
-            opaque |= mark
-                .map_err(failed("read an attribute of", path))?
-                .as_deref()
-                == Some(b"y");
         }
-        Ok(Search::Below)
+        Ok(Search { found: None, last })
     }
 
-    /// The form of whiteouts where devices can't be made.
-    fn is_marked_whiteout(&self, dir: BorrowedFd<'_>, name: &[u8], found: &Stat) -> Result<bool> {
-        if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile || found.st_size != 0 {
+    /// Whether a file is a whiteout: the device, or the form of it where devices can't be made.
+    fn is_hidden(&self, dir: BorrowedFd<'_>, name: &[u8], found: &Stat) -> Result<bool> {
+        if is_whiteout(found) {
+            return Ok(true);
+        }
+        if file_type(found) != FileType::RegularFile || found.st_size != 0 {
             return Ok(false);
         }
         let fd = open_place(dir, name).map_err(failed("open", name))?;
@@ -100,26 +180,49 @@ impl Below {
     }
 }
 
-enum Search {
-    Found(Found),
-    /// Deleted here: layers further down don't matter.
-    Hidden,
-    /// Not here: look further down.
-    Below,
+/// What one layer says about a path.
+struct Search {
+    found: Option<Found>,
+    /// Layers further down have no say: the path, or a parent of it, is deleted or replaced here.
+    last: bool,
 }
 
 impl Found {
-    pub(crate) fn is_dir(&self) -> bool {
-        FileType::from_raw_mode(self.stat.st_mode) == FileType::Directory
+    /// Its status.
+    pub fn stat(&self) -> &Stat {
+        &self.stat
     }
 
-    /// Gives a directory or file the attributes of the one found.
-    pub(crate) fn copy_attributes(&self, to: BorrowedFd<'_>, path: &[u8]) -> Result<()> {
+    /// What it is.
+    pub fn file_type(&self) -> FileType {
+        file_type(&self.stat)
+    }
+
+    /// Whether it is a directory.
+    pub fn is_dir(&self) -> bool {
+        self.file_type() == FileType::Directory
+    }
+
+    /// Its file capabilities (`security.capability`), as stored.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn capability(&self) -> Result<Option<Vec<u8>>> {
+        let fd = open_place(self.dir.as_fd(), &self.name).map_err(failed("open", &self.name))?;
+        capability(fd.as_fd(), &self.name)
+    }
+
+    /// Gives the file or directory at `to` (may be `O_PATH`) its owner, mode, extended attributes
+    /// and time. `path` is for messages.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn copy_attributes(&self, to: BorrowedFd<'_>, path: &[u8]) -> Result<()> {
         let from = open_place(self.dir.as_fd(), &self.name).map_err(failed("open", path))?;
         chown(to, b"", self.stat.st_uid, self.stat.st_gid)
             .map_err(failed("change the owner of", path))?;
         let to_path = proc_path(to);
-        if FileType::from_raw_mode(self.stat.st_mode) != FileType::Symlink {
+        if self.file_type() != FileType::Symlink {
             rustix::fs::chmod(&to_path, Mode::from_raw_mode(self.stat.st_mode & 0o7777))
                 .map_err(failed("change the mode of", path))?;
         }
@@ -149,27 +252,35 @@ impl Found {
     }
 
     /// Copies a non-directory to `name` in `dir`, as overlayfs does before something is written.
-    pub(crate) fn copy_up(&self, dir: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<()> {
-        let kind = FileType::from_raw_mode(self.stat.st_mode);
+    fn copy_up(&self, dir: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<()> {
+        let kind = self.file_type();
         match kind {
+            // Named only when it is complete, and on disk: a layer that was interrupted here is
+            // taken up again.
             FileType::RegularFile => {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let from = rustix::fs::openat(&self.dir, &self.name[..], flags, Mode::empty())
                     .map_err(failed("open", path))?;
-                let flags = OFlags::WRONLY
-                    | OFlags::CREATE
-                    | OFlags::EXCL
-                    | OFlags::NOFOLLOW
-                    | OFlags::CLOEXEC;
-                let to = rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)
+                let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+                // The directory is an O_PATH descriptor.
+                let to = rustix::fs::openat(dir, ".", flags, Mode::RUSR | Mode::WUSR)
                     .map_err(failed("create", path))?;
-                std::io::copy(&mut File::from(from), &mut File::from(to)).map_err(|source| {
-                    Error::Io {
-                        op: "copy",
-                        path: crate::error::shown(path),
-                        source,
-                    }
+                let mut to = File::from(to);
+                std::io::copy(&mut File::from(from), &mut to).map_err(|source| Error::Io {
+                    op: "copy",
+                    path: shown(path),
+                    source,
                 })?;
+                self.copy_attributes(to.as_fd(), path)?;
+                rustix::fs::fsync(&to).map_err(failed("synchronise", path))?;
+                return rustix::fs::linkat(
+                    rustix::fs::CWD,
+                    proc_path(&to),
+                    dir,
+                    name,
+                    AtFlags::SYMLINK_FOLLOW,
+                )
+                .map_err(failed("create", path));
             }
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(&self.dir, &self.name[..], Vec::new())
@@ -216,7 +327,7 @@ impl<'a> Kept<'a> {
 }
 
 /// Gives directories that the layer doesn't describe the attributes that they have below.
-pub(crate) fn adopt(root: BorrowedFd<'_>, below: &Below, implied: &[Vec<u8>]) -> Result<()> {
+pub(crate) fn adopt(root: BorrowedFd<'_>, below: &LowerView, implied: &[Vec<u8>]) -> Result<()> {
     for path in implied {
         let fd = match open_plain(root, path, OFlags::PATH | OFlags::DIRECTORY) {
             Ok(fd) => fd,
@@ -239,10 +350,15 @@ pub(crate) fn adopt(root: BorrowedFd<'_>, below: &Below, implied: &[Vec<u8>]) ->
 }
 
 /// Makes hard link `path` to `target`, which is copied up from below if it isn't there yet.
-pub(crate) fn link(root: BorrowedFd<'_>, below: &Below, path: &[u8], target: &[u8]) -> Result<()> {
+pub(crate) fn link(
+    root: BorrowedFd<'_>,
+    below: &LowerView,
+    path: &[u8],
+    target: &[u8],
+) -> Result<()> {
     let missing = || Error::LinkTargetMissing {
-        path: crate::error::shown(path),
-        target: crate::error::shown(target),
+        path: shown(path),
+        target: shown(target),
     };
     let (to_dir, to) = match open_parent(root, path) {
         Ok(found) => found,
@@ -261,8 +377,8 @@ pub(crate) fn link(root: BorrowedFd<'_>, below: &Below, path: &[u8], target: &[u
             let found = below.find(target)?.ok_or_else(missing)?;
             if found.is_dir() {
                 return Err(Error::LinkToDirectory {
-                    path: crate::error::shown(path),
-                    target: crate::error::shown(target),
+                    path: shown(path),
+                    target: shown(target),
                 });
             }
             let kept = Kept::new(from_dir.as_fd(), target)?;
@@ -285,7 +401,7 @@ fn open_parent(root: BorrowedFd<'_>, path: &[u8]) -> rustix::io::Result<(OwnedFd
 }
 
 /// Opens the parent of a path, with directories created as they are below.
-fn parents(root: BorrowedFd<'_>, below: &Below, path: &[u8]) -> Result<(OwnedFd, Vec<u8>)> {
+fn parents(root: BorrowedFd<'_>, below: &LowerView, path: &[u8]) -> Result<(OwnedFd, Vec<u8>)> {
     let (end, start) = split(path);
     let name = path.get(start..).unwrap_or_default().to_vec();
     let mut dir = open_place(root, b".").map_err(failed("open", path))?;
@@ -310,4 +426,14 @@ fn parents(root: BorrowedFd<'_>, below: &Below, path: &[u8]) -> Result<(OwnedFd,
         }
     }
     Ok((dir, join(b"", &name)))
+}
+
+/// A file's capabilities (`security.capability`), by an `O_PATH` descriptor. `path` is for
+/// messages.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn capability(fd: BorrowedFd<'_>, path: &[u8]) -> Result<Option<Vec<u8>>> {
+    let value = Carrier::Place(fd).get(b"security.capability");
+    value.map_err(failed("read an attribute of", path))
 }

@@ -1,5 +1,8 @@
 //! Whose the unpacked files become.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use crate::error::{Error, Result, shown};
 
 /// A run of ids, as a line of `/proc/<pid>/uid_map`.
@@ -41,7 +44,15 @@ pub enum Owners {
 }
 
 impl Owners {
-    /// The owner on disk of an entry owned by `uid` and `gid` in the archive.
+    /// The owner on disk of what `uid` and `gid` own in an archive. `path` is for messages.
+    ///
+    /// # Errors
+    /// [`Error::UnmappedId`].
+    pub fn on_disk(&self, path: &Path, uid: u32, gid: u32) -> Result<(u32, u32)> {
+        self.of(path.as_os_str().as_bytes(), uid, gid)
+    }
+
+    /// As [`Owners::on_disk`], with the path as archives have it.
     pub(crate) fn of(&self, path: &[u8], uid: u32, gid: u32) -> Result<(u32, u32)> {
         match self {
             Owners::Archived => Ok((uid, gid)),

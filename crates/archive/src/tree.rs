@@ -78,7 +78,7 @@ pub(crate) struct Late {
 
 impl<'a> Tree<'a> {
     pub(crate) fn new(root: BorrowedFd<'a>, mut settings: Settings) -> Result<Tree<'a>> {
-        let acl = Carrier::Open(root).get(DEFAULT_ACL);
+        let acl = Carrier::Place(root).get(DEFAULT_ACL);
         settings.exact |= acl
             .map_err(failed("read the default ACL of", b""))?
             .is_some();
