@@ -1,11 +1,11 @@
 //! Runs a bundle (a directory with `config.json` and its root file system), as `crun run` does:
 //!
-//!     launch BUNDLE [ROUNDS]
+//!     launch BUNDLE [ROUNDS [CONTROL_GROUP_DIRECTORY...]]
 //!
 //! With a number of rounds it tells how long one takes, from the call to the exit status, beside a
 //! bare fork and exec of the same program on the host.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,9 @@ fn main() -> ExitCode {
     run_if_helper();
     let mut args = std::env::args().skip(1);
     let (bundle, rounds) = (args.next(), args.next());
-    match launch(&bundle.unwrap_or_else(|| ".".into()), rounds.as_deref()) {
+    let groups: Vec<_> = args.map(PathBuf::from).collect();
+    let bundle = bundle.unwrap_or_else(|| ".".into());
+    match launch(&bundle, rounds.as_deref(), &groups) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("launch: {error}");
@@ -26,13 +28,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn launch(bundle: &str, rounds: Option<&str>) -> Result<u8, Box<dyn std::error::Error>> {
+fn launch(
+    bundle: &str,
+    rounds: Option<&str>,
+    groups: &[PathBuf],
+) -> Result<u8, Box<dyn std::error::Error>> {
     let bundle = Path::new(bundle).canonicalize()?;
     let mut spec = Spec::load(bundle.join("config.json"))?;
     spec.canonicalize_rootfs(&bundle)?;
     let root = spec.root().as_ref().map(|root| root.path().clone());
     let Some(rounds) = rounds else {
-        return run(&spec, &root.unwrap_or_default(), true).map(|(code, _)| code);
+        return run(&spec, &root.unwrap_or_default(), groups, true).map(|(code, _)| code);
     };
     let root = root.unwrap_or_default();
     let rounds: usize = rounds.parse()?;
@@ -41,7 +47,7 @@ fn launch(bundle: &str, rounds: Option<&str>) -> Result<u8, Box<dyn std::error::
     let mut bare = Vec::new();
     for _ in 0..rounds {
         let start = Instant::now();
-        let (_, half) = run(&spec, &root, false)?;
+        let (_, half) = run(&spec, &root, groups, false)?;
         ours.push(start.elapsed());
         created.push(half);
         let start = Instant::now();
@@ -65,6 +71,7 @@ fn median(times: &mut [Duration]) -> Duration {
 fn run(
     spec: &Spec,
     root: &Path,
+    groups: &[PathBuf],
     verbose: bool,
 ) -> Result<(u8, Duration), Box<dyn std::error::Error>> {
     let start = Instant::now();
@@ -72,7 +79,7 @@ fn run(
         id: "example".into(),
         spec: spec.clone(),
         rootfs: Rootfs::Bind(root.into()),
-        cgroup: None,
+        cgroup: Some(groups.to_vec()),
         user: None,
         groups: Vec::new(),
         default_home: true,

@@ -17,6 +17,11 @@ pub(crate) fn no_process() -> Error {
 /// Checks a container.
 pub(crate) fn init(request: &InitRequest) -> Result<(), Error> {
     let spec = &request.spec;
+    if request.id.contains('\0') {
+        return Err(Error::Invalid(
+            "the container's id holds a zero byte".into(),
+        ));
+    }
     platforms(spec)?;
     process(
         spec.process().as_ref().ok_or_else(no_process)?,

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio as ChildStdio};
 
 use oci_spec::runtime::{LinuxIdMapping, LinuxSeccomp};
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use crate::error::Error;
@@ -43,8 +43,9 @@ pub struct Process {
 /// Makes a container: everything that is needed up to, and not including, the execution of its
 /// command.
 ///
-/// Blocks for some milliseconds. The calling thread must live until [`Created::start`] has
-/// returned: the half-made container dies with it.
+/// Blocks for some milliseconds, and never in an async runtime's sense: call it on a thread that
+/// may. A half-made container dies with its caller; it needs neither this thread nor anything else
+/// of the caller's between this call and [`Created::start`].
 ///
 /// # Errors
 /// Anything that can't be honoured is refused by name; what fails tells at which [`crate::Stage`].
@@ -76,7 +77,7 @@ pub fn create(request: &InitRequest) -> Result<Created, Error> {
         cgroup: request.cgroup.clone().unwrap_or_default(),
         stdio: streams(&request.stdio),
     };
-    let mut launch = Launch::begin(job, &request.stdio, None)?;
+    let mut launch = Launch::begin(&request.id, job, &request.stdio, None)?;
     launch.until_ready(new_user.then_some(&maps), seccomp.as_ref())?;
     Ok(Created(launch))
 }
@@ -97,7 +98,7 @@ pub fn exec(request: &ExecRequest) -> Result<Process, Error> {
         cgroup: request.cgroup.clone().unwrap_or_default(),
         stdio: streams(&request.stdio),
     };
-    let mut launch = Launch::begin(job, &request.stdio, Some(pidfd.as_fd()))?;
+    let mut launch = Launch::begin("exec", job, &request.stdio, Some(pidfd.as_fd()))?;
     launch.until_ready(None, request.seccomp.as_ref())?;
     launch.until_executed()?;
     launch.into_process()
@@ -157,7 +158,12 @@ struct Launch {
 }
 
 impl Launch {
-    fn begin(job: Job, stdio: &Stdio, pidfd: Option<BorrowedFd<'_>>) -> Result<Launch, Error> {
+    fn begin(
+        id: &str,
+        job: Job,
+        stdio: &Stdio,
+        pidfd: Option<BorrowedFd<'_>>,
+    ) -> Result<Launch, Error> {
         let (ours, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,
             SocketType::STREAM,
@@ -170,6 +176,8 @@ impl Launch {
         // No pre_exec and no changed ids: so this is posix_spawn, which copies no page tables.
         let helper = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
             .arg0(HELPER)
+            // For people who look at processes.
+            .arg(id)
             .env_clear()
             .stdin(ChildStdio::from(theirs))
             .stdout(ChildStdio::null())
@@ -319,17 +327,14 @@ impl Launch {
 
 impl Drop for Launch {
     fn drop(&mut self) {
-        // A helper that was waited for is not signalled again: Child knows.
-        if self.helper.try_wait().is_ok_and(|status| status.is_none()) {
-            let _ = self.helper.kill();
-            let _ = self.helper.wait();
-            // It may have made its child just before, and told of it.
-            while self.pid.is_none() {
-                match wire::receive(self.socket.as_fd()) {
-                    Ok((Report::Child(pid), _)) => self.pid = Pid::from_raw(pid),
-                    Ok(_) => {}
-                    Err(_) => break,
-                }
+        // The helper takes the end of its orders for the end of its work. It isn't killed: it could
+        // have made its child just before, and not told of it yet.
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Write);
+        while self.pid.is_none() {
+            match wire::receive(self.socket.as_fd()) {
+                Ok((Report::Child(pid), _)) => self.pid = Pid::from_raw(pid),
+                Ok(_) => {}
+                Err(_) => break,
             }
         }
         if let Some(pid) = self.pid.take() {
@@ -337,6 +342,7 @@ impl Drop for Launch {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
             let _ = rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
         }
+        let _ = self.helper.wait();
     }
 }
 

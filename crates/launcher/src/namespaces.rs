@@ -128,7 +128,8 @@ impl Joins {
     /// Opens them all, as long as the paths can be seen.
     pub(crate) fn open(paths: &[(u32, PathBuf)]) -> Step<Joins> {
         let open = |(bit, path): &(u32, PathBuf)| {
-            let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let fd = rustix::fs::open(path, flags, Mode::empty())
                 .during(Stage::Namespaces, || format!("open {}", path.display()))?;
             Ok((*bit, path.clone(), fd))
         };

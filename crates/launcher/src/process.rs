@@ -241,8 +241,6 @@ impl Prepared {
         let [path] = path.as_slice() else {
             return Err(Failure::new(Stage::Command, "no command specified"));
         };
-        rustix::process::set_parent_process_death_signal(None)
-            .during(Stage::Process, || "clear the parent death signal")?;
         sys::close_on_exec_from(3).during(Stage::Process, || "mark descriptors close-on-exec")?;
         self.confine()?;
         let error = sys::execve(path, &self.args, &self.env);

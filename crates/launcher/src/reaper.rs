@@ -22,7 +22,6 @@ pub(crate) fn serve(caller: &Caller, prepared: Prepared) -> Step<()> {
         sys::exit(caller.fail(failure));
     };
     let _ = rustix::thread::set_name(c"init");
-    let _ = rustix::process::set_parent_process_death_signal(None);
     let confined = prepared.confine();
     // The caller takes the end of the last copy of its socket for the command's execution; and the
     // streams are the command's alone.

@@ -44,7 +44,8 @@ pub struct Stdio {
 /// A container to be made, and its first process.
 #[derive(Debug)]
 pub struct InitRequest {
-    /// The container's name, for messages.
+    /// The container's name. The helper, and with `init` the container's first process, shows it
+    /// among its arguments.
     pub id: String,
     /// The container. `root.path`, `linux.resources` and `linux.cgroupsPath` are not looked at:
     /// `rootfs` and `cgroup` stand for them, and limits are the control group's owner's affair.

@@ -68,9 +68,9 @@ fn overlay(
             rustix::mount::fsconfig_set_flag(&context, "volatile")?;
         }
     }
-    for feature in ["index", "metacopy", "redirect_dir"] {
-        set(feature, Path::new("off"))?;
-    }
+    set("index", Path::new("off"))?;
+    set("metacopy", Path::new("off"))?;
+    set("redirect_dir", Path::new("nofollow"))?;
     if mapped {
         rustix::mount::fsconfig_set_flag(&context, "userxattr")?;
     }
