@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::error::Error;
+use crate::rootless;
 
 /// Docker's ports, without and with TLS.
 const PORT: u16 = 2375;
@@ -95,7 +96,7 @@ pub(crate) fn unix(path: &Path, group: Option<&str>) -> Result<UnixListener, Err
             group_id(name)
                 .ok_or_else(|| Error::setting("--group", format!("there is no group {name}")))?,
         ),
-        None => group_id("docker").filter(|_| rustix::process::geteuid().is_root()),
+        None => group_id("docker").filter(|_| !rootless::is_rootless()),
     };
     if let Some(gid) = gid {
         std::os::unix::fs::chown(&staged, None, Some(gid)).map_err(failed)?;

@@ -13,6 +13,7 @@
 
 mod error;
 mod listen;
+mod rootless;
 mod run;
 mod settings;
 mod tls;

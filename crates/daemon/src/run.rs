@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::error::Error;
 use crate::listen::{self, Host};
+use crate::rootless;
 use crate::settings::{Args, Settings};
 use crate::tls::{self, TlsListener};
 
@@ -37,6 +38,9 @@ pub(crate) fn run(args: Args) -> Result<(), Error> {
             eprintln!("coracled: already running on unix://{}", path.display());
             return Ok(());
         }
+    }
+    if rootless::is_rootless() && !rootless::is_inside() {
+        return rootless::enter(&settings);
     }
     log(&settings)?;
     // Nothing here is bound by the processor: what is, runs on blocking threads.

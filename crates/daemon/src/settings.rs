@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use coracle_local::Config;
+use coracle_local::{Config, PortForwarder};
 use coracle_network::{AddressPool, Subnet};
 use coracle_runtime::spec::{LogConfig, Ulimit};
 use serde::Deserialize;
 
 use crate::error::Error;
+use crate::rootless;
 
 /// Most bytes of a configuration file.
 const MAX_FILE: u64 = 1 << 20;
@@ -251,6 +252,7 @@ impl Args {
     pub(crate) fn settings(&self) -> Result<Settings, Error> {
         let (path, required) = match &self.config_file {
             Some(path) => (path.clone(), true),
+            None if rootless::is_rootless() => (rootless::dirs().config_file, false),
             None => (PathBuf::from(DEFAULT_FILE), false),
         };
         let Some(text) = read_file(&path, required)? else {
@@ -289,17 +291,20 @@ fn read_file(path: &Path, required: bool) -> Result<Option<String>, Error> {
 }
 
 impl Settings {
-    /// Whether the daemon serves itself as an ordinary user.
     pub(crate) fn data_root(&self) -> PathBuf {
-        self.data_root
-            .clone()
-            .unwrap_or_else(|| "/var/lib/coracle".into())
+        let default = || match rootless::is_rootless() {
+            true => rootless::dirs().data_root,
+            false => "/var/lib/coracle".into(),
+        };
+        self.data_root.clone().unwrap_or_else(default)
     }
 
     pub(crate) fn exec_root(&self) -> PathBuf {
-        self.exec_root
-            .clone()
-            .unwrap_or_else(|| "/run/coracle".into())
+        let default = || match rootless::is_rootless() {
+            true => rootless::dirs().exec_root,
+            false => "/run/coracle".into(),
+        };
+        self.exec_root.clone().unwrap_or_else(default)
     }
 
     /// The sockets to serve.
@@ -323,6 +328,12 @@ impl Settings {
         let mut config = Config::new(self.data_root(), self.exec_root(), shim);
         if let Some(parent) = &self.cgroup_parent {
             config.cgroup_parent = format!("/{}", parent.trim_matches('/'));
+        }
+        if rootless::is_inside() {
+            config.port_forwarder = Some(PortForwarder {
+                socket: rootless::port_socket(&config.exec_root),
+                guest: rootless::GUEST.into(),
+            });
         }
         config.init = self.init.unwrap_or_default();
         config.labels.clone_from(&self.label);

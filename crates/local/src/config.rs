@@ -6,6 +6,8 @@ use coracle_registry::RegistriesConfig;
 use coracle_runtime::spec::LogConfig;
 use coracle_spec::Host;
 
+use crate::forward::PortForwarder;
+
 /// How a [`LocalRuntime`](crate::LocalRuntime) is set up.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -25,6 +27,8 @@ pub struct Config {
     pub host: Host,
     /// Networks.
     pub network: coracle_network::Config,
+    /// Who publishes ports on the host, where the daemon is not in the host's network (rootless).
+    pub port_forwarder: Option<PortForwarder>,
     /// Registries.
     pub registries: RegistriesConfig,
     /// Registries reached without TLS, as given; for `info`.
@@ -58,6 +62,7 @@ impl Config {
                 data_root.join("network"),
                 exec_root.join("network"),
             ),
+            port_forwarder: None,
             registries: RegistriesConfig::default(),
             insecure_registries: Vec::new(),
             max_downloads: 3,

@@ -20,6 +20,7 @@ mod config;
 mod container;
 mod durable;
 mod engine;
+mod forward;
 mod host;
 mod ident;
 mod images;
@@ -34,4 +35,5 @@ mod transfer;
 mod volumes;
 
 pub use config::Config;
+pub use forward::PortForwarder;
 pub use runtime::LocalRuntime;

@@ -16,8 +16,10 @@ use coracle_runtime::{Result, RuntimeError};
 use coracle_spec::Namespace;
 use coracle_task::ProxyPort;
 
+use crate::container::files::blocking;
 use crate::container::record::{Dirs, Record};
 use crate::durable::{self, Durability};
+use crate::forward::PortForwarder;
 
 /// What a container gets for one run.
 pub(crate) struct Joined {
@@ -62,6 +64,7 @@ pub(crate) struct Networking {
     pub(crate) networks: coracle_network::Networks,
     netns: PathBuf,
     userland_proxy: bool,
+    forwarder: Option<PortForwarder>,
     peer: Box<Peer>,
 }
 
@@ -70,12 +73,14 @@ impl Networking {
         networks: coracle_network::Networks,
         exec_root: &std::path::Path,
         userland_proxy: bool,
+        forwarder: Option<PortForwarder>,
         peer: impl Fn(&str) -> Result<PathBuf> + Send + Sync + 'static,
     ) -> Self {
         Self {
             networks,
             netns: exec_root.join("netns"),
             userland_proxy,
+            forwarder,
             peer: Box::new(peer),
         }
     }
@@ -97,7 +102,20 @@ impl Networking {
                 ..Default::default()
             })
             .collect();
-        self.networks.restore(live).await.map_err(error)
+        self.networks.restore(live).await.map_err(error)?;
+        if let Some(forwarder) = self.forwarder.clone() {
+            let exposed = self.networks.exposed();
+            let ports: Vec<PortMapping> = exposed
+                .into_values()
+                .flat_map(|exposure| exposure.ports)
+                .collect();
+            blocking(move || {
+                forwarder.keep_only(&ports);
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     /// Joins the networks that a container asks for. On an error nothing is left.
@@ -152,6 +170,10 @@ impl Networking {
         };
         let mappings = published.mappings();
         if !mappings.is_empty() {
+            if let Some(forwarder) = self.forwarder.clone() {
+                let ports = mappings.clone();
+                blocking(move || forwarder.add(&ports)).await?;
+            }
             self.networks
                 .expose(&record.id, mappings.clone(), ip4, ip6)
                 .await
@@ -223,6 +245,16 @@ impl Networking {
     pub(crate) async fn leave(&self, record: &Record) {
         if mode(record) != Mode::Bridged {
             return;
+        }
+        let exposed = self.networks.exposed().remove(&record.id);
+        if let (Some(forwarder), Some(exposure)) = (self.forwarder.clone(), exposed) {
+            let taken = blocking(move || {
+                forwarder.remove(&exposure.ports);
+                Ok(())
+            });
+            if let Err(error) = taken.await {
+                tracing::warn!(container = %record.id, %error, "published ports stay");
+            }
         }
         let released = self.networks.release(&record.id).await;
         let removed = coracle_network::remove_netns(self.netns(record)).await;

@@ -79,6 +79,7 @@ impl LocalRuntime {
             opened.map_err(networks::error)?,
             &config.exec_root,
             config.network.userland_proxy,
+            config.port_forwarder.clone(),
             move |name| network_namespace(&known, name),
         );
         let images = Images::new(store, client, puller, snapshots.clone(), containers.clone());

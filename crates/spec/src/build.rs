@@ -125,7 +125,12 @@ pub fn build(inputs: &Inputs<'_>) -> Result<Spec, SpecError> {
             &READ_ONLY,
             host_config.privileged || security.system_paths_unconfined,
         )))
-        .set_sysctl(sysctls(config, host_config, &inputs.namespaces));
+        .set_sysctl(sysctls(
+            config,
+            host_config,
+            &inputs.namespaces,
+            host.rootless,
+        ));
 
     let mut root: Root = serde_json::from_str(r#"{"path":"/"}"#).map_err(SpecError::Shape)?;
     root.set_readonly(Some(host_config.readonly_rootfs));
@@ -235,6 +240,7 @@ fn sysctls(
     config: &ContainerConfig,
     host_config: &HostConfig,
     namespaces: &Namespaces,
+    rootless: bool,
 ) -> Option<HashMap<String, String>> {
     let mut sysctls = HashMap::new();
     if namespaces.network != Namespace::Host && !config.network_disabled {
@@ -242,10 +248,13 @@ fn sysctls(
             "net.ipv4.ip_unprivileged_port_start".to_owned(),
             "0".to_owned(),
         );
-        sysctls.insert(
-            "net.ipv4.ping_group_range".to_owned(),
-            "0 2147483647".to_owned(),
-        );
+        // A user namespace does not have all those groups, and the kernel refuses what it has not.
+        if !rootless {
+            sysctls.insert(
+                "net.ipv4.ping_group_range".to_owned(),
+                "0 2147483647".to_owned(),
+            );
+        }
     }
     sysctls.extend(
         host_config
