@@ -58,13 +58,12 @@ pub fn mount_detached(fs: &ContainerFs, readonly: bool) -> Result<OwnedFd> {
         Err(error) => error,
     };
     // Linux before 6.7 wants all layers in one string, whose length fsconfig limits: that leaves
-    // mount(2). Every path gets short there.
-    if !matches!(&error, Error::Mount { source, .. } if source.kind() == io::ErrorKind::InvalidInput)
+    // mount(2).
+    if matches!(&error, Error::Mount { source, .. } if source.kind() == io::ErrorKind::InvalidInput)
     {
-        return Err(error);
+        return legacy::mount(fs, readonly).map_err(|_| error);
     }
-    let stack = Stack::of(fs, readonly, 0)?;
-    legacy::mount(&stack, &fs.upper, readonly).map_err(|_| error)
+    Err(error)
 }
 
 impl Stack {

@@ -14,3 +14,5 @@ mod diff;
 mod layers;
 #[path = "it/overlay.rs"]
 mod overlay;
+#[path = "it/rootless.rs"]
+mod rootless;
