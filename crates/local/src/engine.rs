@@ -65,13 +65,18 @@ impl Engine {
         }
     }
 
-    /// Removes what a shim that was killed could not.
+    /// Removes what a shim that was killed could not, processes included.
     pub(crate) async fn remove_cgroup(&self, record: &Record) {
-        let parent = self.cgroup_parent(record);
-        let id = record.id.clone();
+        self.remove_cgroup_of(&self.cgroup_parent(record), &record.id)
+            .await;
+    }
+
+    /// The same, of a container that is known by its id alone.
+    pub(crate) async fn remove_cgroup_of(&self, parent: &str, id: &str) {
+        let (parent, name) = (parent.to_owned(), id.to_owned());
         let result = tokio::task::spawn_blocking(move || {
             let hierarchy = coracle_cgroup::Hierarchy::host()?;
-            let cgroup = coracle_cgroup::Cgroup::open(&hierarchy, &parent, &id)?;
+            let cgroup = coracle_cgroup::Cgroup::open(&hierarchy, &parent, &name)?;
             cgroup.kill(KILL_PATIENCE)?;
             cgroup.delete()
         })
@@ -79,9 +84,9 @@ impl Engine {
         match result {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(container = %record.id, %error, "cannot remove the control groups");
+                tracing::warn!(container = id, %error, "cannot remove the control groups");
             }
-            Err(error) => tracing::warn!(container = %record.id, %error, "removal interrupted"),
+            Err(error) => tracing::warn!(container = id, %error, "removal interrupted"),
         }
     }
 

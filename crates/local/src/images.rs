@@ -13,6 +13,7 @@ use coracle_store::{ErrorKind, ImageUse, Removed, Store, StoreError};
 use jiff::Timestamp;
 
 use crate::container::names::Containers;
+use crate::container::record::Record;
 use crate::engine::Engine;
 use crate::snapshots::Snapshots;
 
@@ -112,6 +113,23 @@ impl Images {
             .iter()
             .map(|layer| layer.chain_id.to_string())
             .collect())
+    }
+
+    /// Unpacks those of a container's layers that are not there any more.
+    pub(crate) fn ensure_layers(&self, record: &Record) -> Result<()> {
+        let there = |text: &String| {
+            text.parse()
+                .is_ok_and(|chain_id| self.snapshots.has_layer(&chain_id))
+        };
+        if record.layers.iter().all(there) {
+            return Ok(());
+        }
+        let id = record
+            .image_id
+            .parse()
+            .map_err(|_| RuntimeError::no_such_image(&record.image_id))?;
+        let image = self.store.image_by_id(&id).map_err(error)?;
+        self.unpacked_layers(&Base { image }).map(drop)
     }
 
     fn used_by(&self, id: &Digest) -> Vec<ImageUse> {

@@ -243,7 +243,8 @@ impl Networking {
 
     /// Gives back what [`join`](Self::join) gave. What can't be given back now is at the next start.
     pub(crate) async fn leave(&self, record: &Record) {
-        if mode(record) != Mode::Bridged {
+        // One that has left its last network has a namespace all the same.
+        if matches!(mode(record), Mode::Host | Mode::Container(_)) {
             return;
         }
         let exposed = self.networks.exposed().remove(&record.id);
@@ -291,13 +292,40 @@ impl Networking {
         Ok(describe(record, &network.name, &endpoint))
     }
 
-    /// Takes a running container off a network.
+    /// Takes a running container off a network. Its published ports lead to the next one, if any.
     pub(crate) async fn unplug(&self, record: &Record, network: &str) -> Result<()> {
         let network = self.networks.find(network).map_err(error)?;
+        let own = |id: &str| {
+            let endpoints = self.networks.endpoints(id);
+            endpoints
+                .into_iter()
+                .find(|endpoint| endpoint.id == record.id)
+        };
+        let leaving = own(&network.id);
         self.networks
             .detach(&network.id, &record.id)
             .await
-            .map_err(error)
+            .map_err(error)?;
+        let exposed = self.networks.exposed().remove(&record.id);
+        let (Some(leaving), Some(exposure)) = (leaving, exposed) else {
+            return Ok(());
+        };
+        if exposure.ip4.map(IpAddr::V4) != leaving.ip4() {
+            return Ok(());
+        }
+        let next = self
+            .networks
+            .list()
+            .iter()
+            .find_map(|network| own(&network.id));
+        match next {
+            None => self.networks.unexpose(&record.id).await.map_err(error),
+            Some(next) => self
+                .networks
+                .expose(&record.id, exposure.ports, v4(next.ip4()), v6(next.ip6()))
+                .await
+                .map_err(error),
+        }
     }
 
     /// What is shown of a container that does not run: the networks that it will join.

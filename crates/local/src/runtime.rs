@@ -209,8 +209,19 @@ impl Runtime for LocalRuntime {
 
     async fn restart_container(&self, name: &str, options: StopOptions) -> Result<()> {
         let handle = self.engine.find(name)?;
-        handle.stop(&options).await?;
-        handle.ask(|reply| Command::Start { reply }).await?;
+        // The end in the middle of a restart is not the one that `--rm` waits for.
+        handle
+            .ask(|reply| Command::Hold { hold: true, reply })
+            .await?;
+        let stopped = handle.stop(&options).await;
+        let restarted = match stopped {
+            Ok(_) => handle.ask(|reply| Command::Start { reply }).await,
+            Err(error) => Err(error),
+        };
+        handle
+            .ask(|reply| Command::Hold { hold: false, reply })
+            .await?;
+        restarted?;
         handle.emit(&self.engine, "restart");
         Ok(())
     }
@@ -222,7 +233,10 @@ impl Runtime for LocalRuntime {
     async fn pause_container(&self, name: &str) -> Result<()> {
         self.engine
             .find(name)?
-            .ask(|reply| Command::Pause { reply })
+            .ask(|reply| Command::Pause {
+                for_commit: false,
+                reply,
+            })
             .await
     }
 

@@ -34,10 +34,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::attach::Pending;
+use super::exit::Unsaid;
 use super::handle::{Command, Handle, Published, Run, not_running};
 use super::health::Monitor;
 use super::record::{Dirs, Record, RunState};
 use super::restart::Backoff;
+use crate::durable::Durability;
 use crate::engine::Engine;
 
 /// A container's live shim.
@@ -67,6 +69,10 @@ pub(crate) struct Actor {
     pub(super) exits: u64,
     pub(super) last: ExitStatus,
     pub(super) health: Option<Monitor>,
+    /// A restart is under way: its end in between removes nothing.
+    held: bool,
+    /// What is to be said of the last end once it is published.
+    pub(super) unsaid: Option<Unsaid>,
     commands: mpsc::UnboundedReceiver<Command>,
     published: watch::Sender<Published>,
 }
@@ -108,6 +114,8 @@ impl Actor {
             exits: 0,
             last,
             health: None,
+            held: false,
+            unsaid: None,
             commands,
             published,
         };
@@ -149,14 +157,22 @@ impl Actor {
             } => {
                 let _ = reply.send(self.signal(signal, stop).await);
             }
-            Command::Pause { reply } => {
-                let _ = reply.send(self.pause().await);
+            Command::Pause { for_commit, reply } => {
+                let _ = reply.send(self.pause(for_commit).await);
             }
             Command::Unpause { reply } => {
                 let _ = reply.send(self.unpause().await);
             }
+            Command::Hold { hold, reply } => {
+                self.held = hold;
+                let _ = reply.send(Ok(()));
+                // It ended, and was not started again.
+                if !hold && self.task.is_none() && self.run.ever_started && self.removes_itself() {
+                    return self.remove_quietly().await;
+                }
+            }
             Command::Rename { name, reply } => {
-                let _ = reply.send(self.rename(&name));
+                let _ = reply.send(self.rename(&name).await);
             }
             Command::Update { options, reply } => {
                 let _ = reply.send(self.update(*options).await);
@@ -215,12 +231,20 @@ impl Actor {
         }
     }
 
-    async fn pause(&mut self) -> Result<()> {
+    async fn pause(&mut self, for_commit: bool) -> Result<()> {
         match (self.run.state.status, &self.task) {
-            (Status::Running, Some(task)) => {
+            (Status::Running, Some(_)) => {
+                // Noted before it is done, so that whoever comes after us knows.
+                self.run.frozen_for_commit = for_commit;
+                if for_commit {
+                    self.save_and_publish().await;
+                }
+                let Some(task) = &self.task else {
+                    return Err(not_running(&self.record.id));
+                };
                 task.client.pause().await.map_err(task_error)?;
                 self.run.state.status = Status::Paused;
-                self.save_and_publish();
+                self.save_and_publish().await;
                 self.emit("pause", &[]);
                 Ok(())
             }
@@ -232,12 +256,13 @@ impl Actor {
         }
     }
 
-    async fn unpause(&mut self) -> Result<()> {
+    pub(super) async fn unpause(&mut self) -> Result<()> {
         match (self.run.state.status, &self.task) {
             (Status::Paused, Some(task)) => {
                 task.client.resume().await.map_err(task_error)?;
                 self.run.state.status = Status::Running;
-                self.save_and_publish();
+                self.run.frozen_for_commit = false;
+                self.save_and_publish().await;
                 self.emit("unpause", &[]);
                 Ok(())
             }
@@ -248,7 +273,7 @@ impl Actor {
         }
     }
 
-    fn rename(&mut self, name: &str) -> Result<()> {
+    async fn rename(&mut self, name: &str) -> Result<()> {
         let old = self.record.name.clone();
         if old == name {
             return Err(RuntimeError::InvalidArgument(
@@ -258,7 +283,7 @@ impl Actor {
         self.engine.containers.take_name(name, &self.record.id)?;
         let mut record = Record::clone(&self.record);
         name.clone_into(&mut record.name);
-        if let Err(error) = record.save(&self.dirs) {
+        if let Err(error) = save_record(&record, &self.dirs).await {
             self.engine.containers.release_name(name);
             return Err(RuntimeError::Internal(format!(
                 "cannot save the new name: {error}"
@@ -273,13 +298,23 @@ impl Actor {
 
     /// Whether it is removed when it ends.
     pub(super) fn removes_itself(&self) -> bool {
-        self.record.host_config.auto_remove
+        self.record.host_config.auto_remove && !self.held
     }
 
     /// Saves the state and shows it. A disk that is full must not stop a container: what could not
     /// be saved is found out again from the shim at the next start.
-    pub(super) fn save_and_publish(&mut self) {
-        if let Err(error) = self.run.save(&self.dirs, &self.record) {
+    pub(super) async fn save_and_publish(&mut self) {
+        let durability = RunState::durability(&self.record);
+        let saved = match durability {
+            Durability::Process => self.run.save(&self.dirs, durability),
+            Durability::Disk => {
+                let (run, dirs) = (self.run.clone(), self.dirs.clone());
+                tokio::task::spawn_blocking(move || run.save(&dirs, durability))
+                    .await
+                    .unwrap_or_else(|error| Err(error.into()))
+            }
+        };
+        if let Err(error) = saved {
             tracing::error!(container = %self.record.id, %error, "cannot save the state");
         }
         self.publish();
@@ -318,6 +353,14 @@ impl Actor {
             attributes,
         );
     }
+}
+
+/// Saves a container's configuration, where waiting for the disk holds nobody up.
+pub(super) async fn save_record(record: &Record, dirs: &Arc<Dirs>) -> std::io::Result<()> {
+    let (record, dirs) = (record.clone(), dirs.clone());
+    tokio::task::spawn_blocking(move || record.save(&dirs))
+        .await
+        .unwrap_or_else(|error| Err(error.into()))
 }
 
 /// What Docker says with every event of a container: image, name, labels.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use coracle_runtime::spec::EndpointSettings;
 use coracle_runtime::{Result, RuntimeError};
 
-use super::actor::Actor;
+use super::actor::{Actor, save_record};
 use super::record::Record;
 use crate::networks;
 
@@ -38,7 +38,7 @@ impl Actor {
             Some(_) => self.engine.networks.plug(&record, &network).await?,
             None => settings,
         };
-        if let Err(error) = record.save(&self.dirs) {
+        if let Err(error) = save_record(&record, &self.dirs).await {
             if self.task.is_some() {
                 self.engine.networks.unplug(&record, &network).await?;
             }
@@ -48,7 +48,7 @@ impl Actor {
         }
         self.record = Arc::new(record);
         self.run.network.networks.insert(network, joined);
-        self.save_and_publish();
+        self.save_and_publish().await;
         Ok(())
     }
 
@@ -70,12 +70,12 @@ impl Actor {
             let next = record.networking.endpoints_config.keys().next().cloned();
             record.host_config.network_mode = next.unwrap_or_else(|| "none".into());
         }
-        record
-            .save(&self.dirs)
+        save_record(&record, &self.dirs)
+            .await
             .map_err(|error| RuntimeError::Internal(format!("cannot save the change: {error}")))?;
         self.record = Arc::new(record);
         self.run.network.networks.remove(network);
-        self.save_and_publish();
+        self.save_and_publish().await;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use coracle_runtime::Status;
-use coracle_runtime::container::ExitStatus;
+use coracle_runtime::container::{ExitStatus, NetworkSettings};
 use coracle_task::{Exit, TaskError};
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -16,6 +16,13 @@ use crate::network_api;
 /// The exit code of a container whose shim was killed: that of a process killed with SIGKILL, which
 /// is what its process got.
 const SHIM_DIED: i32 = 137;
+
+/// What an event is to tell of an end.
+pub(super) struct Unsaid {
+    code: i32,
+    seconds: u64,
+    networks: NetworkSettings,
+}
 
 impl Actor {
     /// The process has ended, its output is drained, and the record is written.
@@ -69,9 +76,25 @@ impl Actor {
             code: exit.code,
             error: exit.error.clone(),
         };
-        let code = exit.code.to_string();
-        let ran = self.last_run().as_secs().to_string();
-        self.emit("die", &[("exitCode", &code), ("execDuration", &ran)]);
+        self.unsaid = Some(Unsaid {
+            code: exit.code,
+            seconds: self.last_run().as_secs(),
+            networks,
+        });
+    }
+
+    /// Tells of an end, after it is published.
+    pub(super) fn say_end(&mut self) {
+        let Some(Unsaid {
+            code,
+            seconds,
+            networks,
+        }) = self.unsaid.take()
+        else {
+            return;
+        };
+        let (code, seconds) = (code.to_string(), seconds.to_string());
+        self.emit("die", &[("exitCode", &code), ("execDuration", &seconds)]);
         network_api::emit_membership(&self.engine, "disconnect", &self.record.id, &networks);
     }
 
@@ -99,7 +122,8 @@ impl Actor {
             self.run.state.status = Status::Restarting;
             self.restart_at = Some(Instant::now() + pause);
         }
-        self.save_and_publish();
+        self.save_and_publish().await;
+        self.say_end();
         if self.removes_itself() {
             return self.remove_quietly().await;
         }

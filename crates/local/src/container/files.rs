@@ -155,10 +155,15 @@ fn read_only(record: &super::record::Record, path: &str) -> bool {
 
 /// The whole root file system, without what is mounted in it.
 pub(crate) async fn export(engine: Arc<Engine>, handle: Handle) -> Result<ByteStream> {
-    let root = {
-        let handle = handle.clone();
-        blocking(move || engine.snapshots.mount(&handle.id)).await?
-    };
+    let root = blocking(move || {
+        let state = &handle.now().container.state;
+        // Its overlay must not be mounted twice at a time.
+        if state.status.is_alive() && state.pid > 0 {
+            return open(Path::new(&format!("/proc/{}/root", state.pid)));
+        }
+        engine.snapshots.mount(&handle.id)
+    })
+    .await?;
     Ok(pipe::stream(move |out| {
         let mut tar = coracle_archive::TarWriter::new(out);
         let options = coracle_archive::WriteOptions {
@@ -184,7 +189,12 @@ pub(crate) async fn commit(
 ) -> Result<String> {
     let freeze = request.pause && handle.status() == Status::Running;
     if freeze {
-        handle.ask(|reply| Command::Pause { reply }).await?;
+        handle
+            .ask(|reply| Command::Pause {
+                for_commit: true,
+                reply,
+            })
+            .await?;
     }
     let worker = handle.clone();
     let result = blocking(move || make_image(&engine, &worker, &request)).await;

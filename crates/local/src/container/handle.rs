@@ -23,10 +23,17 @@ pub(crate) enum Command {
         stop: bool,
         reply: Reply<()>,
     },
+    /// Freezes. For a commit, the next daemon thaws it if this one dies meanwhile.
     Pause {
+        for_commit: bool,
         reply: Reply<()>,
     },
     Unpause {
+        reply: Reply<()>,
+    },
+    /// Keeps a container that removes itself from doing so at its next end, or no longer.
+    Hold {
+        hold: bool,
         reply: Reply<()>,
     },
     Rename {

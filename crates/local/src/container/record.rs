@@ -82,7 +82,12 @@ impl Record {
 
     /// Reads it; `None` where the container was never finished.
     pub(crate) fn load(dirs: &Dirs) -> io::Result<Option<Self>> {
-        let record: Option<Self> = durable::read_json(&dirs.root.join(CONFIG_FILE))?;
+        let path = dirs.root.join(CONFIG_FILE);
+        // What a power cut leaves of one that was not synced (`--rm`).
+        if std::fs::metadata(&path).is_ok_and(|meta| meta.len() == 0) {
+            return Ok(None);
+        }
+        let record: Option<Self> = durable::read_json(&path)?;
         if let Some(record) = &record
             && record.version != VERSION
         {
@@ -114,15 +119,21 @@ pub(crate) struct RunState {
     /// It was started at least once.
     pub(crate) ever_started: bool,
     pub(crate) network: NetworkSettings,
+    /// It is frozen for a commit, and is to be thawed whatever becomes of that.
+    #[serde(default)]
+    pub(crate) frozen_for_commit: bool,
 }
 
 impl RunState {
     /// A restart policy is the one thing that a power cut must not make us forget.
-    pub(crate) fn save(&self, dirs: &Dirs, record: &Record) -> io::Result<()> {
-        let durability = match record.host_config.restart_policy.name.as_str() {
+    pub(crate) fn durability(record: &Record) -> Durability {
+        match record.host_config.restart_policy.name.as_str() {
             "" | "no" => Durability::Process,
             _ => Durability::Disk,
-        };
+        }
+    }
+
+    pub(crate) fn save(&self, dirs: &Dirs, durability: Durability) -> io::Result<()> {
         durable::write_json(&dirs.root.join(STATE_FILE), self, durability)
     }
 

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use coracle_runtime::Status;
 use coracle_task::{Client, Exit, TaskConfig};
+use tokio::task::JoinSet;
 
 use super::actor::{Actor, Task, timestamp_or_now};
 use super::handle::Handle;
@@ -35,15 +36,16 @@ struct Found {
 pub(crate) async fn recover(engine: &Arc<Engine>) -> std::io::Result<usize> {
     let directory = engine.config.data_root.join("containers");
     fs::create_dir_all(&directory)?;
-    let mut found = Vec::new();
+    // Side by side: a shim that does not answer holds up nobody but itself.
+    let mut looking = JoinSet::new();
     for entry in fs::read_dir(&directory)? {
         let Ok(id) = entry?.file_name().into_string() else {
             continue;
         };
-        if let Some(container) = find(engine, &id).await {
-            found.push(container);
-        }
+        let engine = engine.clone();
+        looking.spawn(async move { find(&engine, &id).await });
     }
+    let found: Vec<Found> = looking.join_all().await.into_iter().flatten().collect();
     clear_bundles(engine, &found)?;
     let live: HashSet<String> = found
         .iter()
@@ -67,7 +69,10 @@ async fn find(engine: &Arc<Engine>, id: &str) -> Option<Found> {
     let record = match Record::load(&dirs) {
         Ok(Some(record)) => record,
         Ok(None) => {
-            tracing::info!(id, "cleared away a container that was not finished");
+            tracing::info!(id, "clearing away a container that was not finished");
+            engine
+                .remove_cgroup_of(&engine.config.cgroup_parent, id)
+                .await;
             let removed = engine.snapshots.remove(id);
             let cleared = durable::remove_dir(&dirs.root);
             if removed.is_err() || cleared.is_err() {
@@ -170,7 +175,7 @@ impl Actor {
                 run.started_at = Some(timestamp_or_now(state.started_at));
                 run.oom_killed = state.oom_killed;
                 self.run.ever_started = true;
-                self.save_and_publish();
+                self.save_and_publish().await;
                 Some(Adopted::Running)
             }
             coracle_task::Status::Stopped => {
@@ -188,6 +193,12 @@ impl Actor {
     /// What a policy asks for when the daemon starts.
     async fn after_boot(&mut self) -> super::actor::Flow {
         if self.task.is_some() {
+            if self.run.frozen_for_commit
+                && self.run.state.status == Status::Paused
+                && let Err(error) = self.unpause().await
+            {
+                tracing::warn!(container = %self.record.id, %error, "cannot thaw it after a commit");
+            }
             self.monitor_health();
             self.publish();
             return super::actor::Flow::Continue;
@@ -211,7 +222,7 @@ impl Actor {
             tracing::warn!(container = %self.record.id, %error, "cannot start it again");
             return self.after_end().await;
         }
-        self.save_and_publish();
+        self.save_and_publish().await;
         super::actor::Flow::Continue
     }
 }

@@ -6,13 +6,16 @@ use coracle_task::Event;
 
 use super::actor::{Actor, Flow};
 use super::record::Record;
+use super::stop::KILL_TIMEOUT;
 use crate::durable;
 
 impl Actor {
     /// Removes the container; alive ones only by force.
     pub(super) async fn remove(&mut self, options: RemoveOptions) -> Result<()> {
         if options.link {
-            return Err(RuntimeError::NotSupported("removing a legacy link".into()));
+            return Err(RuntimeError::InvalidArgument(
+                "legacy links do not exist here: there is none to remove".into(),
+            ));
         }
         let status = self.run.state.status;
         if status.is_alive() || status == Status::Restarting {
@@ -48,7 +51,15 @@ impl Actor {
             Err(error) => return Err(error),
         }
         while let Some(task) = &mut self.task {
-            match task.events.next().await {
+            let next = tokio::time::timeout(KILL_TIMEOUT, task.events.next());
+            let event = next.await.map_err(|_| {
+                RuntimeError::Internal(format!(
+                    "container {} did not end after it was killed; its process may be stuck in the \
+                     kernel",
+                    self.record.id
+                ))
+            })?;
+            match event {
                 Ok(Event::Exited(exit)) => self.settle(&exit, Status::Exited).await,
                 Ok(_) => {}
                 Err(error) => {
@@ -65,6 +76,7 @@ impl Actor {
         }
         self.exits += 1;
         self.publish();
+        self.say_end();
         Ok(())
     }
 
@@ -76,7 +88,7 @@ impl Actor {
         if let Err(error) = &result {
             self.run.state.status = Status::Dead;
             self.run.state.error = error.to_string();
-            self.save_and_publish();
+            self.save_and_publish().await;
             return result;
         }
         self.engine.execs.container_removed(&self.record.id);

@@ -50,17 +50,17 @@ impl Actor {
         self.run.stopped_by_user = false;
         match self.launch().await {
             Ok(started) => {
-                self.started(started);
+                self.started(started).await;
                 Ok(Changed(true))
             }
             Err(failure) => {
-                self.start_failed(&failure, by_user);
+                self.start_failed(&failure, by_user).await;
                 Err(failure.error)
             }
         }
     }
 
-    fn started(&mut self, started: Started) {
+    async fn started(&mut self, started: Started) {
         let state = &mut self.run.state;
         state.status = Status::Running;
         state.pid = started.pid;
@@ -70,7 +70,7 @@ impl Actor {
         state.error.clear();
         self.run.ever_started = true;
         self.monitor_health();
-        self.save_and_publish();
+        self.save_and_publish().await;
         network_api::emit_membership(&self.engine, "connect", &self.record.id, &self.run.network);
         self.emit("start", &[]);
     }
@@ -90,7 +90,7 @@ impl Actor {
         self.health = monitor;
     }
 
-    fn start_failed(&mut self, failure: &Failure, by_user: bool) {
+    async fn start_failed(&mut self, failure: &Failure, by_user: bool) {
         // Whoever waits for its output has seen all there is.
         self.pending.clear();
         let state = &mut self.run.state;
@@ -106,11 +106,18 @@ impl Actor {
         };
         if by_user {
             self.exits += 1;
-            self.save_and_publish();
+            self.save_and_publish().await;
         }
     }
 
+    /// Unpacks again what a power cut took: layers are not waited for when they are written.
+    async fn ensure_layers(&self) -> Result<()> {
+        let (engine, record) = (self.engine.clone(), self.record.clone());
+        super::files::blocking(move || engine.images.ensure_layers(&record)).await
+    }
+
     async fn launch(&mut self) -> std::result::Result<Started, Failure> {
+        self.ensure_layers().await?;
         let joined = self.engine.networks.join(&self.record, &self.dirs).await?;
         let result = self.launch_joined(joined).await;
         if result.is_err() {

@@ -11,7 +11,7 @@ use super::handle::{Command, Handle, not_running};
 /// Seconds between the stop signal and SIGKILL where nobody said otherwise.
 const GRACE: i64 = 10;
 /// How long a killed process may take to end: only one stuck in the kernel takes any time.
-const KILL_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const KILL_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Actor {
     /// Sends a signal to the first process.
@@ -22,12 +22,12 @@ impl Actor {
                 self.run.stopped_by_user = true;
                 self.restart_at = None;
                 self.run.state.status = Status::Exited;
-                self.save_and_publish();
+                self.save_and_publish().await;
                 return Ok(());
             }
             if !self.run.stopped_by_user && self.task.is_some() {
                 self.run.stopped_by_user = true;
-                self.save_and_publish();
+                self.save_and_publish().await;
             }
         }
         let Some(task) = &self.task else {
@@ -41,7 +41,7 @@ impl Actor {
         if signal == signal::KILL && self.run.state.status == Status::Paused {
             task.client.resume().await.map_err(task_error)?;
             self.run.state.status = Status::Running;
-            self.save_and_publish();
+            self.save_and_publish().await;
         }
         self.emit("kill", &[("signal", &signal.to_string())]);
         Ok(())

@@ -6,7 +6,7 @@ use coracle_runtime::container::UpdateOptions;
 use coracle_runtime::spec::HostConfig;
 use coracle_runtime::{Result, RuntimeError, Status};
 
-use super::actor::{Actor, task_error};
+use super::actor::{Actor, save_record, task_error};
 use super::record::Record;
 use super::restart;
 
@@ -29,8 +29,8 @@ impl Actor {
             let resources = coracle_spec::resources(&record.host_config)?;
             task.client.update(resources).await.map_err(task_error)?;
         }
-        record
-            .save(&self.dirs)
+        save_record(&record, &self.dirs)
+            .await
             .map_err(|error| RuntimeError::Internal(format!("cannot save the change: {error}")))?;
         self.record = Arc::new(record);
         // A container that waits for a restart that is no longer wanted stops waiting.
@@ -41,7 +41,7 @@ impl Actor {
                 self.run.state.status = Status::Exited;
             }
         }
-        self.save_and_publish();
+        self.save_and_publish().await;
         self.emit("update", &[]);
         Ok(warnings)
     }
