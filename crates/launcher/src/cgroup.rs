@@ -20,11 +20,17 @@ const CGROUP_SUPER_MAGIC: u64 = 0x0027_e0eb;
 /// the kernel is who opened the files.
 pub(crate) struct Cgroups {
     /// The version 2 group, and its `cgroup.procs`.
-    unified: Option<(OwnedFd, OwnedFd)>,
+    unified: Option<(OwnedFd, Entrance)>,
     /// What must be written to by the process itself.
-    tasks: Vec<OwnedFd>,
+    tasks: Vec<Entrance>,
     /// Whether the process was born in the version 2 group.
     born_in: bool,
+}
+
+/// A file by which a process enters a group.
+struct Entrance {
+    file: OwnedFd,
+    group: PathBuf,
 }
 
 impl Cgroups {
@@ -42,9 +48,12 @@ impl Cgroups {
             let kind = rustix::fs::fstatfs(&dir)
                 .during(Stage::Cgroup, what)?
                 .f_type as u64;
-            let file = |name| {
-                rustix::fs::openat(&dir, name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-                    .during(Stage::Cgroup, || format!("open {}/{name}", path.display()))
+            let file = |name| -> Step<Entrance> {
+                let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+                let file = rustix::fs::openat(&dir, name, flags, Mode::empty())
+                    .during(Stage::Cgroup, || format!("open {}/{name}", path.display()))?;
+                let group = path.clone();
+                Ok(Entrance { file, group })
             };
             match kind {
                 CGROUP2_SUPER_MAGIC if cgroups.unified.is_none() => {
@@ -83,21 +92,23 @@ impl Cgroups {
     /// Moves this process into those groups that it wasn't born in.
     pub(crate) fn join(self) -> Step<()> {
         if let Some((_, procs)) = self.unified.as_ref().filter(|_| !self.born_in) {
-            write_zero(procs)?;
+            procs.pass()?;
         }
-        self.tasks.iter().try_for_each(write_zero)
+        self.tasks.iter().try_for_each(Entrance::pass)
     }
 }
 
-/// Zero stands for the process that writes it.
-fn write_zero(file: &OwnedFd) -> Step<()> {
-    loop {
-        match rustix::io::write(file, b"0") {
-            Err(Errno::INTR) => {}
-            written => {
-                return written
-                    .map(drop)
-                    .during(Stage::Cgroup, || "join the control group");
+impl Entrance {
+    fn pass(&self) -> Step<()> {
+        loop {
+            // Zero stands for the process that writes it.
+            match rustix::io::write(&self.file, b"0") {
+                Err(Errno::INTR) => {}
+                written => {
+                    return written
+                        .map(drop)
+                        .during(Stage::Cgroup, || format!("join {}", self.group.display()));
+                }
             }
         }
     }

@@ -100,6 +100,7 @@ fn platforms(spec: &Spec) -> Result<(), Error> {
 
 fn process(process: &Process, user: Option<&str>) -> Result<(), Error> {
     refuse_if(process.command_line().is_some(), "process.commandLine")?;
+    refuse_if(process.user().username().is_some(), "process.user.username")?;
     refuse_if(
         process.exec_cpu_affinity().is_some(),
         "process.execCPUAffinity",
@@ -223,6 +224,9 @@ fn check_mount(mount: &Mount) -> Result<(), Error> {
         ));
     }
     let options = Options::of(mount)?;
+    if let Some(source) = mount.source().as_deref().filter(|_| options.bind.is_some()) {
+        absolute("mounts: the source of a bind", source)?;
+    }
     if options.bind.is_none() && matches!(mount.typ().as_deref(), None | Some("bind" | "none")) {
         return Err(Error::Invalid(format!(
             "mounts[{}]: neither a type nor the option bind or rbind",

@@ -91,6 +91,10 @@ impl Caller {
 }
 
 fn run() -> i32 {
+    // What the caller, or whoever started it, has left open.
+    if sys::close_all_from(3).is_err() {
+        return Kind::Setup.exit_code();
+    }
     sys::reset_signals();
     let caller = match Caller::from_stdin() {
         Ok(caller) => caller,

@@ -22,7 +22,7 @@
 //! - No descriptor, signal disposition or key of the caller's reaches the container.
 //! - When a call fails nothing is left: no process, mount or namespace.
 //!
-//! Needs Linux 6.5.
+//! Needs Linux 5.12.
 
 mod caps;
 mod cgroup;

@@ -120,10 +120,10 @@ impl Subject {
         let cwd = self.process.cwd();
         // With the set-up's privileges, and if need be with the user's: on some network file
         // systems root may do less.
-        let entered = enter(cwd);
+        let entered = enter(root, cwd);
         caps::become_user(identity)?;
         if entered.is_err() {
-            enter(cwd).during(Stage::Process, || {
+            enter(root, cwd).during(Stage::Process, || {
                 format!(
                     "chdir to cwd ({:?}) set in config.json failed",
                     cwd.display()
@@ -309,12 +309,13 @@ fn open_null(root: &Root) -> Step<OwnedFd> {
         .during(Stage::Process, || "duplicate /dev/null")
 }
 
-fn enter(cwd: &Path) -> Result<(), Errno> {
-    rustix::process::chdir(cwd)
+/// Changes to a directory, not following links of the kernel's to open descriptors
+/// (CVE-2024-21626).
+fn enter(root: &Root, cwd: &Path) -> Result<(), Errno> {
+    rustix::process::fchdir(root.open(cwd, OFlags::PATH | OFlags::DIRECTORY)?)
 }
 
-/// Makes sure that the current directory is in the root: a descriptor that leaks from the host
-/// must not become one (CVE-2024-21626).
+/// Makes sure, once more, that the current directory is in the root.
 fn inside() -> Step<()> {
     let outside = || {
         Failure::new(

@@ -1,12 +1,14 @@
 //! The root file system: mounted in the container's own mount namespace, and changed to.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+    UnmountFlags,
 };
 
 use crate::error::{Context, Failure, Stage, Step};
@@ -18,6 +20,10 @@ use crate::sys;
 
 /// Mounts the root and changes to it; the host's mounts are gone from this namespace then.
 pub(crate) fn enter(rootfs: &Rootfs, mapped: bool) -> Step<Root> {
+    // From here on nothing that happens in this namespace is seen in another.
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", private)
+        .during(Stage::Rootfs, || "make all mounts private")?;
     let root = match rootfs {
         Rootfs::Overlay {
             lower,
@@ -25,9 +31,18 @@ pub(crate) fn enter(rootfs: &Rootfs, mapped: bool) -> Step<Root> {
             work,
             volatile,
         } => {
-            let layers: Vec<_> = lower.iter().map(AsRef::as_ref).collect();
-            let change = upper.as_deref().zip(work.as_deref());
-            overlay(&layers, change, *volatile, mapped).during(
+            let overlay = Overlay {
+                lower,
+                change: upper.as_deref().zip(work.as_deref()),
+                volatile: *volatile,
+                mapped,
+            };
+            match overlay.mount() {
+                // Kernels before 6.5 don't take layers one by one, and none takes long names.
+                Err(Errno::INVAL) => overlay.mount_the_old_way(),
+                mounted => mounted,
+            }
+            .during(
                 Stage::Rootfs,
                 || "mount the overlay of the root file system",
             )?
@@ -35,51 +50,90 @@ pub(crate) fn enter(rootfs: &Rootfs, mapped: bool) -> Step<Root> {
         Rootfs::Bind(path) => clone_tree(path, Depth::Tree)
             .during(Stage::Rootfs, || format!("bind {}", path.display()))?,
     };
-    // From here on nothing that happens in this namespace is seen in another.
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    rustix::mount::mount_change("/", private)
-        .during(Stage::Rootfs, || "make all mounts private")?;
-    sys::mount_setattr(root.as_fd(), true, 0, 0, libc::MS_PRIVATE)
-        .during(Stage::Rootfs, || "make the root private")?;
     pivot(&root)?;
     open_root()
 }
 
-/// An overlay, mounted nowhere.
-///
-/// Features that would put the overlay's own references to lower layers into `upper` are off: a
-/// layer made from it could not be told from its base.
-fn overlay(
-    lower: &[&Path],
-    change: Option<(&Path, &Path)>,
+struct Overlay<'r> {
+    /// Topmost first.
+    lower: &'r [PathBuf],
+    /// Where changes go, and the kernel's own directory beside it.
+    change: Option<(&'r Path, &'r Path)>,
     volatile: bool,
     mapped: bool,
-) -> Result<OwnedFd, Errno> {
-    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    let set = |key: &str, value: &Path| rustix::mount::fsconfig_set_string(&context, key, value);
-    rustix::mount::fsconfig_set_string(&context, "source", "overlay")?;
-    for layer in lower {
-        set("lowerdir+", layer)?;
+}
+
+impl Overlay<'_> {
+    /// Features that would put the overlay's own references to lower layers into `upper` are off:
+    /// a layer made from it could not be told from its base.
+    const FEATURES: [(&'static str, &'static str); 3] = [
+        ("index", "off"),
+        ("metacopy", "off"),
+        ("redirect_dir", "nofollow"),
+    ];
+
+    fn flags(&self) -> impl Iterator<Item = &'static str> {
+        let volatile = self.volatile && self.change.is_some();
+        [(volatile, "volatile"), (self.mapped, "userxattr")]
+            .into_iter()
+            .filter_map(|(wanted, flag)| wanted.then_some(flag))
     }
-    if let Some((upper, work)) = change {
-        set("upperdir", upper)?;
-        set("workdir", work)?;
-        if volatile {
-            rustix::mount::fsconfig_set_flag(&context, "volatile")?;
+
+    /// Mounts it, nowhere.
+    fn mount(&self) -> Result<OwnedFd, Errno> {
+        let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        let set =
+            |key: &str, value: &Path| rustix::mount::fsconfig_set_string(&context, key, value);
+        set("source", Path::new("overlay"))?;
+        for layer in self.lower {
+            set("lowerdir+", layer)?;
         }
+        if let Some((upper, work)) = self.change {
+            set("upperdir", upper)?;
+            set("workdir", work)?;
+        }
+        for (feature, value) in Self::FEATURES {
+            set(feature, Path::new(value))?;
+        }
+        for flag in self.flags() {
+            rustix::mount::fsconfig_set_flag(&context, flag)?;
+        }
+        rustix::mount::fsconfig_create(&context)?;
+        rustix::mount::fsmount(
+            &context,
+            FsMountFlags::FSMOUNT_CLOEXEC,
+            MountAttrFlags::empty(),
+        )
     }
-    set("index", Path::new("off"))?;
-    set("metacopy", Path::new("off"))?;
-    set("redirect_dir", Path::new("nofollow"))?;
-    if mapped {
-        rustix::mount::fsconfig_set_flag(&context, "userxattr")?;
+
+    /// Mounts it on its topmost layer, of all places, and takes a copy of that mount. The
+    /// directories are named by their descriptors, whose names are short and need no quoting.
+    fn mount_the_old_way(&self) -> Result<OwnedFd, Errno> {
+        let top = self.lower.first().ok_or(Errno::INVAL)?;
+        let mut open = Vec::new();
+        let mut name = |path: &Path| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let dir = rustix::fs::open(path, flags, Mode::empty())?;
+            let name = format!("/proc/self/fd/{}", dir.as_raw_fd());
+            open.push(dir);
+            Ok::<_, Errno>(name)
+        };
+        let layers: Result<Vec<_>, _> = self.lower.iter().map(|layer| name(layer)).collect();
+        let mut data = format!("lowerdir={}", layers?.join(":"));
+        if let Some((upper, work)) = self.change {
+            data += &format!(",upperdir={},workdir={}", name(upper)?, name(work)?);
+        }
+        for (feature, value) in Self::FEATURES {
+            data += &format!(",{feature}={value}");
+        }
+        for flag in self.flags() {
+            data += &format!(",{flag}");
+        }
+        let data = CString::new(data).map_err(|_| Errno::INVAL)?;
+        let flags = MountFlags::empty();
+        rustix::mount::mount("overlay", top, "overlay", flags, data.as_c_str())?;
+        clone_tree(top, Depth::One)
     }
-    rustix::mount::fsconfig_create(&context)?;
-    rustix::mount::fsmount(
-        &context,
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::empty(),
-    )
 }
 
 fn pivot(root: &OwnedFd) -> Step<()> {
@@ -142,4 +196,64 @@ pub(crate) fn parse_propagation(propagation: &str) -> Option<(u64, Depth)> {
         _ => return None,
     };
     Some((flag, depth))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_kernels_get_their_layers_too() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: needs root to mount");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let layers: Vec<_> = (0..100)
+            .map(|number| dir.path().join(format!("a:b,c{number}")))
+            .collect();
+        for (number, layer) in layers.iter().enumerate() {
+            std::fs::create_dir(layer).unwrap();
+            std::fs::write(layer.join("top"), number.to_string()).unwrap();
+            std::fs::write(layer.join(format!("file{number}")), "").unwrap();
+        }
+        let (upper, work) = (dir.path().join("upper"), dir.path().join("work"));
+        std::fs::create_dir(&upper).unwrap();
+        std::fs::create_dir(&work).unwrap();
+        // A thread's mount namespace ends with it, and with that the mount on the first layer.
+        let changed = std::thread::spawn(move || {
+            sys::unshare(sys::NEWNS).unwrap();
+            let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+            rustix::mount::mount_change("/", private).unwrap();
+            let overlay = Overlay {
+                lower: &layers,
+                change: Some((&upper, &work)),
+                volatile: true,
+                mapped: false,
+            };
+            let root = Root::new(overlay.mount_the_old_way().unwrap());
+            let read = |name: &str| {
+                let file = root.open(Path::new(name), OFlags::RDONLY).unwrap();
+                std::io::read_to_string(std::fs::File::from(file)).unwrap()
+            };
+            assert_eq!(read("top"), "0");
+            assert_eq!(read("file99"), "");
+            root.ensure_file(Path::new("new")).unwrap();
+            upper.join("new")
+        });
+        assert!(changed.join().unwrap().exists());
+    }
+
+    #[test]
+    fn propagations() {
+        assert_eq!(
+            parse_propagation("rshared"),
+            Some((libc::MS_SHARED, Depth::Tree))
+        );
+        assert_eq!(
+            parse_propagation("private"),
+            Some((libc::MS_PRIVATE, Depth::One))
+        );
+        assert_eq!(parse_propagation("rather"), None);
+    }
 }

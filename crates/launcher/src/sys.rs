@@ -113,10 +113,12 @@ pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
 
 /// Closes every descriptor from `first` up.
 ///
-/// For a process that will never again use a descriptor that something in it owns: the reaper.
+/// For a process in which nothing owns one of them (the helper at its beginning), or nothing that
+/// owns one will ever use or drop it (the reaper).
 pub(crate) fn close_all_from(first: u32) -> io::Result<()> {
-    // SAFETY: this breaks the owners of open descriptors, but its caller runs on without touching
-    // any of them, and leaves by `exit` without running destructors.
+    // SAFETY: this breaks owners of open descriptors. The helper has none when it begins but the
+    // standard streams, which stay; the reaper runs on without touching any, and leaves by `exit`
+    // without running destructors.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
 }
 

@@ -104,6 +104,7 @@ fn by_name(spec: &str, files: &mut Files<'_>) -> Step<Identity> {
             home: None,
         },
     };
+    let mut listed = Vec::new();
     if !group.is_empty() {
         let found = files.group()?.into_iter().find(|entry| entry.is(group));
         identity.gid = match (found, group.parse::<u32>()) {
@@ -115,9 +116,15 @@ fn by_name(spec: &str, files: &mut Files<'_>) -> Step<Identity> {
     } else if let Some(name) = name {
         for entry in files.group()? {
             if entry.members.split(',').any(|member| member == name) {
-                push_new(&mut identity.groups, entry.gid);
+                listed.push(entry.gid);
             }
         }
+    }
+    // The group itself is among the additional ones, or a process could give it up and so pass
+    // a file that shuts out its group (CVE-2022-36109).
+    push_new(&mut identity.groups, identity.gid);
+    for gid in listed {
+        push_new(&mut identity.groups, gid);
     }
     Ok(identity)
 }
@@ -281,21 +288,27 @@ mod tests {
         let bob = Some("/home/bob");
         assert_eq!(
             resolve_in(Some("bob"), &[]),
-            who(1000, 1001, &[10, 29], bob)
+            who(1000, 1001, &[1001, 10, 29], bob)
         );
         assert_eq!(
             resolve_in(Some("1000"), &[]),
-            who(1000, 1001, &[10, 29], bob)
+            who(1000, 1001, &[1001, 10, 29], bob)
         );
-        assert_eq!(resolve_in(Some("bob:wheel"), &[]), who(1000, 10, &[], bob));
-        assert_eq!(resolve_in(Some("bob:5"), &[]), who(1000, 5, &[], bob));
-        assert_eq!(resolve_in(Some("4242"), &[]), who(4242, 0, &[], None));
-        assert_eq!(resolve_in(Some("1234"), &[]), who(1234, 0, &[], None));
+        assert_eq!(
+            resolve_in(Some("bob:wheel"), &[]),
+            who(1000, 10, &[10], bob)
+        );
+        assert_eq!(resolve_in(Some("bob:5"), &[]), who(1000, 5, &[5], bob));
+        assert_eq!(resolve_in(Some("4242"), &[]), who(4242, 0, &[0], None));
+        assert_eq!(resolve_in(Some("1234"), &[]), who(1234, 0, &[0], None));
         assert_eq!(
             resolve_in(Some(":wheel"), &[]),
-            who(0, 10, &[], Some("/root"))
+            who(0, 10, &[10], Some("/root"))
         );
-        assert_eq!(resolve_in(Some(""), &[]), who(0, 0, &[10], Some("/root")));
+        assert_eq!(
+            resolve_in(Some(""), &[]),
+            who(0, 0, &[0, 10], Some("/root"))
+        );
         assert_eq!(
             resolve_in(None, &["audio", "7"]),
             who(0, 0, &[29, 7], Some("/root"))

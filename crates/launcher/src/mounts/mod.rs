@@ -79,6 +79,8 @@ impl Sight {
 /// A mount that is made and not attached.
 pub(crate) struct Prepared {
     mount: OwnedFd,
+    /// For messages.
+    source: PathBuf,
     place: PathBuf,
     kind: Kind,
     /// Attributes to set when everything below it is in place.
@@ -102,6 +104,7 @@ impl Prepared {
     fn new(mount: OwnedFd, place: PathBuf, kind: Kind) -> Prepared {
         Prepared {
             mount,
+            source: PathBuf::new(),
             place,
             kind,
             late: Attributes::default(),
@@ -123,8 +126,11 @@ pub(crate) fn prepare(
         .map(|mount| {
             let options = Options::of(mount)
                 .map_err(|error| Failure::new(Stage::Mounts, error.to_string()))?;
-            prepare_one(mount, options, sight, warnings)
-                .map_err(|failure| described(failure, mount))
+            let source = mount.source().as_deref().unwrap_or(Path::new(""));
+            let mut prepared = prepare_one(mount, options, sight, warnings)
+                .map_err(|failure| described(failure, source, mount.destination()))?;
+            prepared.source = source.to_owned();
+            Ok(prepared)
         })
         .collect()
 }
@@ -299,36 +305,15 @@ pub(crate) fn attach_all(mounts: Vec<Prepared>, root: &Root) -> Step<Attached> {
         dev_is_bound: false,
     };
     for mount in mounts {
-        let place = mount.place.clone();
-        attach_one(mount, root, &mut attached).map_err(|mut failure| {
-            failure.message = format!("mount to {}: {}", place.display(), failure.message);
-            failure
-        })?;
+        let (source, place) = (mount.source.clone(), mount.place.clone());
+        attach_one(mount, root, &mut attached)
+            .map_err(|failure| described(failure, &source, &place))?;
     }
     Ok(attached)
 }
 
 fn attach_one(mount: Prepared, root: &Root, attached: &mut Attached) -> Step<()> {
-    let what = || "find or make its place";
-    let is_dir = path::is_dir(&mount.mount).during(Stage::Mounts, || "look at it")?;
-    let place = if mount.kind == Kind::Proc {
-        let flags = OFlags::PATH | OFlags::DIRECTORY;
-        root.ensure_dir(&mount.place).during(Stage::Mounts, what)?;
-        root.open_unlinked(&mount.place, flags).during(
-            Stage::Mounts,
-            || "its place must be a directory, not a link",
-        )?
-    } else if is_dir {
-        root.ensure_dir(&mount.place).during(Stage::Mounts, || {
-            "find or make its place (are you trying to mount a directory onto a file, or a file \
-             onto a directory?)"
-        })?
-    } else {
-        root.ensure_file(&mount.place).during(Stage::Mounts, || {
-            "find or make its place (are you trying to mount a directory onto a file, or a file \
-             onto a directory?)"
-        })?
-    };
+    let place = find_place(&mount, root)?;
     check_place(&mount, &place)?;
     if mount.copy_up {
         copy_up::copy(&place, &mount.mount)?;
@@ -352,6 +337,34 @@ fn attach_one(mount: Prepared, root: &Root, attached: &mut Attached) -> Step<()>
     Ok(())
 }
 
+fn find_place(mount: &Prepared, root: &Root) -> Step<OwnedFd> {
+    let made = || "find or make its place";
+    let is_dir = path::is_dir(&mount.mount).during(Stage::Mounts, || "look at it")?;
+    if mount.kind == Kind::Proc {
+        root.ensure_dir(&mount.place).during(Stage::Mounts, made)?;
+        return root
+            .open_unlinked(&mount.place, OFlags::PATH | OFlags::DIRECTORY)
+            .during(
+                Stage::Mounts,
+                || "its place must be a directory, not a link",
+            );
+    }
+    let place = if is_dir {
+        root.ensure_dir(&mount.place)
+    } else {
+        root.ensure_file(&mount.place)
+    };
+    match place {
+        Err(errno @ (Errno::NOTDIR | Errno::ISDIR)) => {
+            let mut failure = Failure::errno(Stage::Mounts, errno, "find or make its place");
+            failure.message += ": Are you trying to mount a directory onto a file (or vice-versa)? \
+                                Check if the specified host path exists and is the expected type";
+            Err(failure)
+        }
+        place => place.during(Stage::Mounts, made),
+    }
+}
+
 /// Nothing may hide parts of /proc: the paths to mask, for example.
 fn check_place(mount: &Prepared, place: &OwnedFd) -> Step<()> {
     let magic = |fd| rustix::fs::fstatfs(fd).map(|stat| stat.f_type as u64);
@@ -366,12 +379,12 @@ fn check_place(mount: &Prepared, place: &OwnedFd) -> Step<()> {
     }
 }
 
-fn described(mut failure: Failure, mount: &Mount) -> Failure {
-    let source = mount.source().as_deref().unwrap_or(Path::new(""));
+/// In the words that Docker's users know.
+fn described(mut failure: Failure, source: &Path, place: &Path) -> Failure {
     failure.message = format!(
         "error mounting {:?} to rootfs at {:?}: {}",
         source.display().to_string(),
-        mount.destination().display().to_string(),
+        place.display().to_string(),
         failure.message
     );
     failure

@@ -152,11 +152,11 @@ fn bind_of_the_wrong_kind() {
     bundle.bind(&data, "/etc/passwd", &["rbind"]);
     let error = bundle.refused().to_string();
     assert!(
-        error.contains("mount to /etc/passwd") && error.contains("not a directory"),
+        error.contains("to rootfs at \"/etc/passwd\"") && error.contains("not a directory"),
         "{error}"
     );
     assert!(
-        error.contains("are you trying to mount a directory onto a file"),
+        error.contains("Are you trying to mount a directory onto a file (or vice-versa)?"),
         "{error}"
     );
     let mut bundle = Bundle::new();
