@@ -1,0 +1,407 @@
+//! Networks: who is on which, with which address. No packet ever moves.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use coracle_runtime::event::EventKind;
+use coracle_runtime::filter::Filters;
+use coracle_runtime::network::{
+    ConnectRequest, Ipam, IpamPool, Network, NetworkContainer, NetworkSpec,
+};
+use coracle_runtime::spec::EndpointSettings;
+use coracle_runtime::{Result, RuntimeError};
+use jiff::Timestamp;
+
+use crate::engine::{Engine, State};
+use crate::ident::{self, Prefix};
+use crate::time::parse_until;
+
+/// All networks, the predefined ones among them.
+pub(crate) struct Networks {
+    table: Vec<Stored>,
+    /// Networks so far: each gets a subnet of its own.
+    made: u8,
+}
+
+#[derive(Clone)]
+struct Stored {
+    network: Network,
+    base: Ipv4Addr,
+    prefix: u8,
+    /// Addresses given out so far.
+    given: u32,
+}
+
+impl Default for Networks {
+    fn default() -> Self {
+        let mut networks = Self {
+            table: Vec::new(),
+            made: 0,
+        };
+        for (name, driver) in [("bridge", "bridge"), ("host", "host"), ("none", "null")] {
+            let spec = NetworkSpec {
+                name: name.into(),
+                ..NetworkSpec::default()
+            };
+            networks.add(spec, driver, Ipv4Addr::new(172, 17, 0, 0), 16);
+        }
+        networks
+    }
+}
+
+fn predefined(name: &str) -> bool {
+    matches!(name, "bridge" | "host" | "none")
+}
+
+impl Networks {
+    fn add(&mut self, spec: NetworkSpec, driver: &str, base: Ipv4Addr, prefix: u8) -> String {
+        let id = ident::new_id();
+        let pool = IpamPool {
+            subnet: format!("{base}/{prefix}"),
+            gateway: offset(base, 1).to_string(),
+            ..IpamPool::default()
+        };
+        let network = Network {
+            id: id.clone(),
+            name: spec.name,
+            created: Timestamp::now(),
+            driver: driver.into(),
+            scope: "local".into(),
+            ipv4: true,
+            ipam: Ipam {
+                driver: "default".into(),
+                options: None,
+                config: if driver == "bridge" {
+                    vec![pool]
+                } else {
+                    Vec::new()
+                },
+            },
+            internal: spec.internal,
+            options: spec.options,
+            labels: spec.labels,
+            ..Network::default()
+        };
+        self.table.push(Stored {
+            network,
+            base,
+            prefix,
+            given: 1,
+        });
+        id
+    }
+
+    fn place(&self, name: &str) -> Result<usize> {
+        let not_found = || RuntimeError::NotFound(format!("network {name} not found"));
+        let exact = self
+            .table
+            .iter()
+            .position(|n| n.network.name == name || n.network.id == name);
+        if let Some(place) = exact {
+            return Ok(place);
+        }
+        match ident::by_prefix(name, self.table.iter().map(|n| n.network.id.as_str())) {
+            Prefix::One(id) => self
+                .table
+                .iter()
+                .position(|n| n.network.id == id)
+                .ok_or_else(not_found),
+            Prefix::None | Prefix::Several => Err(not_found()),
+        }
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Result<&Network> {
+        let place = self.place(name)?;
+        self.table
+            .get(place)
+            .map(|stored| &stored.network)
+            .ok_or_else(|| RuntimeError::NotFound(format!("network {name} not found")))
+    }
+
+    pub(crate) fn list(&self) -> Vec<Network> {
+        self.table
+            .iter()
+            .map(|stored| stored.network.clone())
+            .collect()
+    }
+
+    /// Puts a running container on a network; gives its name and what the container gets there.
+    pub(crate) fn join(
+        &mut self,
+        name: &str,
+        id: &str,
+        container: &str,
+        wanted: &EndpointSettings,
+    ) -> Result<(String, EndpointSettings)> {
+        let place = self.place(name)?;
+        let Some(stored) = self.table.get_mut(place) else {
+            return Err(RuntimeError::NotFound(format!("network {name} not found")));
+        };
+        let mut endpoint = wanted.clone();
+        endpoint.network_id.clone_from(&stored.network.id);
+        endpoint.endpoint_id = ident::new_id();
+        if stored.network.driver == "bridge" {
+            let asked = wanted
+                .ipam_config
+                .as_ref()
+                .map(|ipam| ipam.ipv4_address.as_str());
+            let address = match asked.filter(|text| !text.is_empty()) {
+                Some(text) => text.parse().map_err(|_| {
+                    RuntimeError::InvalidArgument(format!("invalid IPv4 address: {text}"))
+                })?,
+                None => {
+                    stored.given += 1;
+                    offset(stored.base, stored.given)
+                }
+            };
+            endpoint.ip_address = address.to_string();
+            endpoint.ip_prefix_len = stored.prefix;
+            endpoint.gateway = offset(stored.base, 1).to_string();
+            if endpoint.mac_address.is_empty() {
+                let [_, _, a, b] = address.octets();
+                endpoint.mac_address = format!("02:42:ac:11:{a:02x}:{b:02x}");
+            }
+            let mut names = vec![container.to_owned(), ident::short(id).to_owned()];
+            names.extend(wanted.aliases.iter().flatten().cloned());
+            endpoint.dns_names = (!predefined(&stored.network.name)).then_some(names);
+        }
+        let ipv4 = match endpoint.ip_address.as_str() {
+            "" => String::new(),
+            address => format!("{address}/{}", stored.prefix),
+        };
+        stored.network.containers.insert(
+            id.to_owned(),
+            NetworkContainer {
+                name: container.to_owned(),
+                endpoint_id: endpoint.endpoint_id.clone(),
+                mac_address: endpoint.mac_address.clone(),
+                ipv4_address: ipv4,
+                ipv6_address: String::new(),
+            },
+        );
+        Ok((stored.network.name.clone(), endpoint))
+    }
+
+    /// Takes a container off all networks.
+    pub(crate) fn leave(&mut self, id: &str) {
+        for stored in &mut self.table {
+            stored.network.containers.remove(id);
+        }
+    }
+
+    /// A container has another name.
+    pub(crate) fn rename(&mut self, id: &str, name: &str) {
+        for stored in &mut self.table {
+            if let Some(container) = stored.network.containers.get_mut(id) {
+                name.clone_into(&mut container.name);
+            }
+        }
+    }
+}
+
+fn offset(base: Ipv4Addr, by: u32) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(base).wrapping_add(by))
+}
+
+fn emit(engine: &Engine, action: &str, network: &Network, extra: &[(&str, &str)]) {
+    let mut attributes = BTreeMap::from([
+        ("name".to_owned(), network.name.clone()),
+        ("type".to_owned(), network.driver.clone()),
+    ]);
+    attributes.extend(
+        extra
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
+    );
+    engine
+        .events
+        .publish(EventKind::Network, action, network.id.as_str(), attributes);
+}
+
+/// Makes a network.
+pub(crate) fn create(engine: &Engine, spec: NetworkSpec) -> Result<String> {
+    let invalid = |text: String| Err(RuntimeError::InvalidArgument(text));
+    if predefined(&spec.name) {
+        return Err(RuntimeError::Forbidden(format!(
+            "operation is not permitted on predefined {} network",
+            spec.name
+        )));
+    }
+    if !matches!(spec.driver.as_str(), "" | "bridge" | "default") {
+        return Err(RuntimeError::NotFound(format!(
+            "could not find plugin {} in v1 plugin registry: plugin not found",
+            spec.driver
+        )));
+    }
+    if !matches!(spec.scope.as_str(), "" | "local") {
+        return invalid(format!(
+            "network scope {:?} is not supported; use local",
+            spec.scope
+        ));
+    }
+    if spec.ingress || spec.config_only || spec.enable_ipv4 == Some(false) {
+        return invalid("Ingress, ConfigOnly and EnableIPv4=false are not supported".into());
+    }
+    ident::check_name("network", &spec.name)?;
+    let mut state = engine.lock();
+    let networks = &mut state.networks;
+    if networks
+        .table
+        .iter()
+        .any(|stored| stored.network.name == spec.name)
+    {
+        return Err(RuntimeError::AlreadyExists(format!(
+            "network with name {} already exists",
+            spec.name
+        )));
+    }
+    let asked = spec
+        .ipam
+        .as_ref()
+        .and_then(|ipam| ipam.config.first())
+        .map(|pool| pool.subnet.clone());
+    let (base, prefix) = match asked.filter(|subnet| !subnet.is_empty()) {
+        Some(subnet) => {
+            let parsed = subnet.split_once('/').and_then(|(base, prefix)| {
+                Some((
+                    base.parse().ok()?,
+                    prefix.parse().ok().filter(|n| *n <= 30)?,
+                ))
+            });
+            match parsed {
+                Some(parsed) => parsed,
+                None => return invalid(format!("invalid IPAM configuration: {subnet}")),
+            }
+        }
+        None => {
+            networks.made = networks.made.wrapping_add(1);
+            (Ipv4Addr::new(10, 200, networks.made, 0), 24)
+        }
+    };
+    let id = networks.add(spec, "bridge", base, prefix);
+    let network = networks.find(&id)?.clone();
+    emit(engine, "create", &network, &[]);
+    Ok(id)
+}
+
+/// Removes a network that nothing uses.
+pub(crate) fn remove(engine: &Engine, name: &str) -> Result<()> {
+    let mut state = engine.lock();
+    remove_one(engine, &mut state, name)
+}
+
+fn remove_one(engine: &Engine, state: &mut State, name: &str) -> Result<()> {
+    let place = state.networks.place(name)?;
+    let network = state.networks.find(name)?.clone();
+    if predefined(&network.name) {
+        return Err(RuntimeError::Forbidden(format!(
+            "{} is a pre-defined network and cannot be removed",
+            network.name
+        )));
+    }
+    if !network.containers.is_empty() {
+        return Err(RuntimeError::Forbidden(format!(
+            "error while removing network: network {} id {} has active endpoints",
+            network.name, network.id
+        )));
+    }
+    state.networks.table.remove(place);
+    emit(engine, "destroy", &network, &[]);
+    Ok(())
+}
+
+/// Puts a container on a network: now if it runs, else at its start.
+pub(crate) fn connect(engine: &Engine, network: &str, request: ConnectRequest) -> Result<()> {
+    let mut state = engine.lock();
+    let id = state.find(&request.container)?;
+    let found = state.networks.find(network)?.clone();
+    let State {
+        containers,
+        networks,
+        ..
+    } = &mut *state;
+    let Some(entry) = containers.get_mut(&id) else {
+        return Ok(());
+    };
+    let mode = entry.host_config.network_mode.as_str();
+    if mode == "host" || found.name == "host" {
+        return Err(RuntimeError::Forbidden(
+            "container cannot be connected to host network or from it".into(),
+        ));
+    }
+    if entry.network.networks.contains_key(&found.name) {
+        return Err(RuntimeError::Forbidden(format!(
+            "endpoint with name {} already exists in network {}",
+            entry.name, found.name
+        )));
+    }
+    let mut settings = request.endpoint;
+    entry
+        .networking
+        .endpoints_config
+        .insert(found.name.clone(), settings.clone());
+    if entry.state.status.is_alive() {
+        let (_, endpoint) = networks.join(&found.name, &id, &entry.name, &settings)?;
+        settings = endpoint;
+    }
+    entry.network.networks.insert(found.name.clone(), settings);
+    emit(engine, "connect", &found, &[("container", &id)]);
+    Ok(())
+}
+
+/// Takes a container off a network.
+pub(crate) fn disconnect(engine: &Engine, network: &str, container: &str) -> Result<()> {
+    let mut state = engine.lock();
+    let id = state.find(container)?;
+    let place = state.networks.place(network)?;
+    let found = state.networks.find(network)?.clone();
+    let State {
+        containers,
+        networks,
+        ..
+    } = &mut *state;
+    let Some(entry) = containers.get_mut(&id) else {
+        return Ok(());
+    };
+    if entry.network.networks.remove(&found.name).is_none() {
+        return Err(RuntimeError::Forbidden(format!(
+            "container {id} is not connected to the network {}",
+            found.name
+        )));
+    }
+    entry.networking.endpoints_config.remove(&found.name);
+    if entry.host_config.network_mode == found.name {
+        // It is on no network of its own then, until it is connected to one.
+        "none".clone_into(&mut entry.host_config.network_mode);
+    }
+    if let Some(stored) = networks.table.get_mut(place) {
+        stored.network.containers.remove(&id);
+    }
+    emit(engine, "disconnect", &found, &[("container", &id)]);
+    Ok(())
+}
+
+/// Removes the networks that nothing uses and that fit.
+pub(crate) fn prune(engine: &Engine, filters: &Filters) -> Result<Vec<String>> {
+    let until = filters
+        .get("until")
+        .iter()
+        .map(|text| parse_until(text))
+        .collect::<Result<Vec<_>>>()?;
+    let mut state = engine.lock();
+    let mut removed = Vec::new();
+    for network in state.networks.list() {
+        let used = state
+            .containers
+            .values()
+            .any(|entry| entry.network.networks.contains_key(&network.name));
+        let fits = !predefined(&network.name)
+            && !used
+            && until.iter().all(|limit| network.created < *limit)
+            && filters.labels(&network.labels);
+        if fits && remove_one(engine, &mut state, &network.id).is_ok() {
+            removed.push(network.name);
+        }
+    }
+    Ok(removed)
+}
