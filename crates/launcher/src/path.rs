@@ -234,4 +234,41 @@ mod tests {
         let link = inside.path().join("etc/passwd");
         assert_eq!(root.open(&link, OFlags::PATH).unwrap_err(), Errno::LOOP);
     }
+
+    /// A tree of links, files and directories, given by names and what they are.
+    fn plant(dir: &Path, plan: &[(String, u8, String)]) {
+        for (name, what, target) in plan {
+            let path = dir.join(name);
+            // Names may come twice, or below a file: what can't be made is left out.
+            let _ = match what {
+                0 => fs::create_dir_all(path),
+                1 => fs::write(path, ""),
+                _ => symlink(target, path),
+            };
+        }
+    }
+
+    const NAME: &str = "[ab](/[ab]){0,2}";
+    const TARGET: &str = "/{0,1}((\\.\\.|[ab])/){0,3}(\\.\\.|\\.|[ab])/{0,1}";
+
+    proptest::proptest! {
+        #[test]
+        fn the_walk_ends_where_the_kernel_does(
+            plan in proptest::collection::vec((NAME, 0u8..4, TARGET), 0..9),
+            path in TARGET,
+        ) {
+            let inside = tempfile::tempdir().unwrap();
+            plant(inside.path(), &plan);
+            let root = root(inside.path());
+            let identity = |found: Result<OwnedFd, Errno>| {
+                found.map(|fd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)))
+            };
+            let path = Path::new(&path);
+            let walked = identity(root.walk(path, Make::Nothing));
+            // A slash or dot at the end asks for a directory, which components don't tell.
+            let plain: std::path::PathBuf = path.components().collect();
+            let opened = identity(root.open(&plain, OFlags::PATH));
+            proptest::prop_assert_eq!(walked, opened);
+        }
+    }
 }

@@ -25,6 +25,7 @@ crate::tests![
     volatile_overlay,
     unsupported_is_refused_by_name,
     nothing_is_left,
+    many_threads,
 ];
 
 fn exit_codes() {
@@ -259,11 +260,9 @@ fn unsupported_is_refused_by_name() {
 }
 
 fn nothing_is_left() {
-    let count = || {
-        let mounts = fs::read_to_string("/proc/self/mountinfo")
-            .unwrap()
-            .lines()
-            .count();
+    let count = |dir: &std::path::Path| {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let mounts = mounts.matches(dir.to_str().unwrap()).count();
         let children = fs::read_to_string(format!(
             "/proc/self/task/{}/children",
             rustix::thread::gettid().as_raw_nonzero()
@@ -273,7 +272,8 @@ fn nothing_is_left() {
     };
     let bundle = Bundle::new();
     drop(bundle.run());
-    let before = count();
+    let before = count(bundle.dir.path());
+    assert_eq!(before.0, 0);
     for _ in 0..5 {
         bundle.run();
         let mut broken = Bundle::new();
@@ -287,5 +287,15 @@ fn nothing_is_left() {
                 .map(|process| wait(&process)),
         );
     }
-    assert_eq!(count(), before);
+    assert_eq!(count(bundle.dir.path()), before);
+}
+
+fn many_threads() {
+    std::thread::scope(|scope| {
+        let run = |number: i32| move || Bundle::sh(&format!("exit {number}")).run().code;
+        let threads: Vec<_> = (0..16).map(|number| scope.spawn(run(number))).collect();
+        for (number, thread) in threads.into_iter().enumerate() {
+            assert_eq!(thread.join().unwrap(), number as i32);
+        }
+    });
 }

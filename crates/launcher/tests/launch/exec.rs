@@ -9,6 +9,7 @@ use crate::fixture::{Bundle, Groups, Sleeper, forbid, run_exec, wait};
 
 crate::tests![
     it_joins_everything,
+    it_joins_time,
     it_sees_the_container,
     it_has_the_same_rules,
     it_has_the_same_filter,
@@ -33,6 +34,16 @@ fn it_joins_everything() {
         let path = format!("/proc/{}/ns/{kind}", sleeper.process.pid);
         assert_eq!(fs::read_link(path).unwrap().to_string_lossy(), inside);
     }
+}
+
+fn it_joins_time() {
+    let mut bundle = Bundle::new();
+    let namespaces = bundle.spec["linux"]["namespaces"].as_array_mut();
+    namespaces.unwrap().push(json!({"type": "time"}));
+    bundle.spec["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1_000_000}});
+    let sleeper = Sleeper::start(&mut bundle);
+    let uptime = run_exec(sleeper.exec(&bundle, "cut -d. -f1 /proc/uptime")).stdout;
+    assert!(uptime.trim().parse::<u64>().unwrap() >= 1_000_000);
 }
 
 fn it_sees_the_container() {

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use coracle_launcher::{
     Created, Error, ExecRequest, InitRequest, Process, Rootfs, Stdio, create, exec,
@@ -351,4 +352,21 @@ impl Drop for Groups {
             }
         }
     }
+}
+
+/// Whether this is a mount namespace of this test's own, where it may mount. If not, runs the test
+/// again in one.
+pub(crate) fn in_own_mount_namespace(test: &str) -> bool {
+    const MARK: &str = "CORACLE_TEST_OWN_MOUNTS";
+    if std::env::var_os(MARK).is_some() {
+        return true;
+    }
+    let status = Command::new("unshare")
+        .args(["-m", "--propagation", "private", "--"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test])
+        .env(MARK, "1")
+        .status();
+    assert!(status.unwrap().success());
+    false
 }

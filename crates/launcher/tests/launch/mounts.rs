@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::fixture::Bundle;
+use crate::fixture::{Bundle, in_own_mount_namespace};
 
 crate::tests![
     bind_a_directory,
@@ -60,31 +60,6 @@ fn bind_read_only() {
     let data = bundle.host_dir("data");
     bundle.bind(&data, "/data", &["rbind", "ro"]);
     assert!(bundle.run().stderr.contains("Read-only file system"));
-}
-
-/// Runs `script` as a shell of the host's in a mount namespace of its own, where it may mount; the
-/// test goes on in there.
-fn in_own_mount_namespace(name: &str) -> bool {
-    const MARK: &str = "CORACLE_TEST_MOUNTS";
-    if std::env::var_os(MARK).is_some() {
-        return true;
-    }
-    let exe = std::env::current_exe().unwrap().display().to_string();
-    let status = Command::new("unshare")
-        .args([
-            "-m",
-            "--propagation",
-            "private",
-            "--",
-            &exe,
-            "--exact",
-            name,
-        ])
-        .env(MARK, "1")
-        .status()
-        .unwrap();
-    assert!(status.success());
-    false
 }
 
 fn mount(args: &[&str]) {

@@ -3,12 +3,14 @@
 use std::fs;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::Command;
 
 use coracle_launcher::{Created, create};
 use rustix::process::{Resource, Signal, getrlimit, pidfd_send_signal};
 use serde_json::json;
 
-use crate::fixture::{Bundle, Groups, Sleeper, run, wait};
+use crate::fixture::{Bundle, Groups, Sleeper, in_own_mount_namespace, run, wait};
 
 crate::tests![
     limits,
@@ -26,6 +28,7 @@ crate::tests![
     reaper_is_confined,
     control_groups,
     control_groups_as_seen_inside,
+    unified_control_groups,
 ];
 
 fn limits() {
@@ -264,4 +267,42 @@ fn control_groups_as_seen_inside() {
             "{output:?}"
         );
     }
+}
+
+/// As on a host with version 2 only.
+fn unified_control_groups() {
+    if !in_own_mount_namespace("launch::process::unified_control_groups") {
+        return;
+    }
+    let tree = Path::new("/sys/fs/cgroup");
+    let _ = Command::new("umount").arg("-Rl").arg(tree).status();
+    let mounted = Command::new("mount")
+        .args(["-t", "cgroup2", "none"])
+        .arg(tree)
+        .status();
+    if !mounted.unwrap().success() {
+        println!("skipped: needs version 2 control groups");
+        return;
+    }
+    let group = tree.join(format!("coracle-launcher-unified-{}", std::process::id()));
+    fs::create_dir(&group).unwrap();
+    let groups = Groups(vec![group]);
+    let script = "cat /sys/fs/cgroup/cgroup.procs | head -1; grep ^0 /proc/self/cgroup; \
+                  mkdir /sys/fs/cgroup/x";
+    let bundle = Bundle::sh(script);
+    let mut request = bundle.request();
+    request.cgroup = Some(groups.0.clone());
+    let output = run(request);
+    assert_eq!(output.stdout, "1\n0::/\n", "{output:?}");
+    assert!(
+        output.stderr.contains("Read-only file system"),
+        "{output:?}"
+    );
+    let mut bundle = Bundle::sh("grep ^0 /proc/self/cgroup");
+    bundle.drop_namespace("cgroup");
+    let sleeper = Sleeper::start(&mut bundle);
+    let mut request = sleeper.exec(&bundle, "grep ^0 /proc/self/cgroup");
+    request.cgroup = Some(groups.0.clone());
+    let seen = crate::fixture::run_exec(request).stdout;
+    assert!(seen.contains("/coracle-launcher-unified-"), "{seen}");
 }

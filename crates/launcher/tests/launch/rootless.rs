@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use coracle_launcher::Rootfs;
 use serde_json::{Value, json};
 
-use crate::fixture::{Bundle, Sleeper, run, run_exec};
+use crate::fixture::{Bundle, Sleeper, in_own_mount_namespace, run, run_exec};
 
 crate::tests![
     made_by_root,
@@ -212,29 +212,12 @@ fn by_an_ordinary_user() {
 }
 
 fn by_an_ordinary_user_with_subordinate_ids() {
-    const MARK: &str = "CORACLE_TEST_SUBIDS";
     if !Path::new("/usr/bin/newuidmap").exists() {
         println!("skipped: needs newuidmap (package uidmap)");
         return;
     }
-    if std::env::var_os(MARK).is_none() {
-        // The host's /etc/subuid is not ours to change.
-        let name = "launch::rootless::by_an_ordinary_user_with_subordinate_ids";
-        let exe = std::env::current_exe().unwrap().display().to_string();
-        let status = Command::new("unshare")
-            .args([
-                "-m",
-                "--propagation",
-                "private",
-                "--",
-                &exe,
-                "--exact",
-                name,
-            ])
-            .env(MARK, "1")
-            .status()
-            .unwrap();
-        assert!(status.success());
+    // The host's /etc/subuid is not ours to change.
+    if !in_own_mount_namespace("launch::rootless::by_an_ordinary_user_with_subordinate_ids") {
         return;
     }
     let mut bundle =
