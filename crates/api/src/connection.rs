@@ -106,6 +106,8 @@ where
     };
     let mut connection = http1::Builder::new()
         .half_close(true)
+        // As Go writes them; scripts look for that.
+        .title_case_headers(true)
         .timer(TokioTimer::new())
         .header_read_timeout(service.api.config.header_timeout)
         .max_headers(MAX_HEADERS)

@@ -12,7 +12,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
@@ -113,23 +113,28 @@ impl Query {
         Ok(Filters::parse(self.text("filters"), known)?)
     }
 
-    /// A time: `seconds[.nanoseconds]` since 1970, or RFC 3339. None where absent, empty or 0.
+    /// A time: `seconds[.nanoseconds]` since 1970, RFC 3339, or an age such as `10m`. None where
+    /// absent, empty or 0.
     pub(crate) fn time(&self, key: &str) -> Answer<Option<Timestamp>> {
         parse_time(self.text(key)).map_err(|()| {
             ApiError::bad_request(format!(
-                "invalid value for {key:?}: {:?} is neither Unix seconds nor an RFC 3339 time",
+                "invalid value for {key:?}: {:?} is neither Unix seconds, an RFC 3339 time, nor an age such as 10m",
                 self.text(key)
             ))
         })
     }
 }
 
-fn parse_time(text: &str) -> Result<Option<Timestamp>, ()> {
+/// A time or an age; none where it is empty or 0.
+pub(crate) fn parse_time(text: &str) -> Result<Option<Timestamp>, ()> {
     if text.is_empty() {
         return Ok(None);
     }
     if text.contains(['T', 't']) {
         return text.parse().map(Some).map_err(drop);
+    }
+    if text.ends_with(|c: char| c.is_ascii_alphabetic()) {
+        return parse_age(text).map(Some);
     }
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
     let seconds: i64 = seconds.parse().map_err(drop)?;
@@ -140,6 +145,12 @@ fn parse_time(text: &str) -> Result<Option<Timestamp>, ()> {
     let sign = if text.starts_with('-') { -1 } else { 1 };
     let time = Timestamp::new(seconds, sign * nanoseconds).map_err(drop)?;
     Ok(Some(time).filter(|time| *time != Timestamp::UNIX_EPOCH))
+}
+
+/// The time that is an age such as `1h30m` ago, as Go's durations are written.
+fn parse_age(text: &str) -> Result<Timestamp, ()> {
+    let age: SignedDuration = text.parse().map_err(drop)?;
+    Timestamp::now().checked_sub(age).map_err(drop)
 }
 
 impl<S: Sync> FromRequestParts<S> for ClientGone {
@@ -293,6 +304,8 @@ mod tests {
             );
         }
         assert_eq!(parse_time("0"), Ok(None));
+        let age = Timestamp::now().duration_since(parse_time("1h30m").unwrap().unwrap());
+        assert!((5399..=5401).contains(&age.as_secs()));
         for bad in ["x", "1.x", "1.0000000000", "9999999999999999", "T"] {
             assert!(parse_time(bad).is_err(), "{bad}");
         }

@@ -3,17 +3,23 @@
 //! hyper either takes a client's half-close for its departure or never looks. Neither will do: `nc`
 //! half-closes and waits for its answer, and a client that left a stream must free it. So the
 //! connection's task reads ahead a little, into a buffer that hyper reads first.
+//!
+//! It also mends the first request's target. Docker's users type `curl …/json?filters={"status":…}`,
+//! Go reads it, and hyper refuses the quotes.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Most bytes read ahead.
+/// Bytes after which nothing more is read ahead.
 const READ_AHEAD: usize = 16 * 1024;
+/// Bytes read at once.
+const CHUNK: usize = 4096;
 
 /// A handle on the stream. hyper holds one, the connection's task another; both live in one task, so
 /// the lock is never waited for.
@@ -25,6 +31,8 @@ struct Shared<S> {
     stream: S,
     ahead: BytesMut,
     ended: bool,
+    /// The first line is not whole yet.
+    beginning: bool,
 }
 
 impl<S> Clone for Watched<S> {
@@ -41,6 +49,7 @@ impl<S> Watched<S> {
             stream,
             ahead: BytesMut::new(),
             ended: false,
+            beginning: true,
         };
         Self {
             shared: Arc::new(Mutex::new(shared)),
@@ -62,21 +71,60 @@ impl<S> Watched<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Shared<S> {
+    /// Reads some bytes ahead, or finds the end.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut chunk = [MaybeUninit::uninit(); CHUNK];
+        let mut buffer = ReadBuf::uninit(&mut chunk);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        self.ahead.extend_from_slice(buffer.filled());
+        self.ended |= buffer.filled().is_empty();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads until the first line is whole, and mends it.
+    fn poll_beginning(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.beginning {
+            if let Some(end) = self.ahead.iter().position(|byte| *byte == b'\n') {
+                let rest = self.ahead.split_off(end);
+                let mut mended = mend(&self.ahead);
+                mended.unsplit(rest);
+                self.ahead = mended;
+                self.beginning = false;
+            } else if self.ended || self.ahead.len() >= READ_AHEAD {
+                self.beginning = false;
+            } else {
+                ready!(self.poll_ahead(cx))?;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Escapes what hyper does not take in a request's target, and Go does.
+fn mend(line: &[u8]) -> BytesMut {
+    let mut mended = BytesMut::with_capacity(line.len());
+    for byte in line {
+        match byte {
+            b'"' => mended.extend_from_slice(b"%22"),
+            b'<' => mended.extend_from_slice(b"%3C"),
+            b'>' => mended.extend_from_slice(b"%3E"),
+            _ => mended.extend_from_slice(&[*byte]),
+        }
+    }
+    mended
+}
+
 impl<S: AsyncRead + Unpin> Watched<S> {
     /// Ready when the client has closed its direction. Wakes the task when bytes were read ahead, for
     /// hyper may be waiting for them.
     pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
         let shared = &mut *self.lock();
-        while !shared.ended && shared.ahead.len() < READ_AHEAD {
-            let mut chunk = [std::mem::MaybeUninit::uninit(); 4096];
-            let mut buffer = ReadBuf::uninit(&mut chunk);
-            match Pin::new(&mut shared.stream).poll_read(cx, &mut buffer) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                    shared.ahead.extend_from_slice(buffer.filled());
-                    cx.waker().wake_by_ref();
-                }
-                Poll::Ready(_) => shared.ended = true,
+        // Until the first line is there, hyper reads, and nobody waits for an answer.
+        while !shared.beginning && !shared.ended && shared.ahead.len() < READ_AHEAD {
+            match ready!(shared.poll_ahead(cx)) {
+                Ok(()) => cx.waker().wake_by_ref(),
+                Err(_) => shared.ended = true,
             }
         }
         if shared.ended {
@@ -94,6 +142,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let shared = &mut *self.lock();
+        ready!(shared.poll_beginning(cx))?;
         if !shared.ahead.is_empty() {
             let length = shared.ahead.len().min(buffer.remaining());
             buffer.put_slice(shared.ahead.get(..length).unwrap_or_default());
@@ -149,7 +198,10 @@ mod tests {
     async fn bytes_read_ahead_are_not_lost() {
         let (mut client, server) = tokio::io::duplex(64);
         let mut watched = Watched::new(server);
-        client.write_all(b"hello").await.unwrap();
+        client.write_all(b"GET /\r\nhello").await.unwrap();
+        let mut line = [0; 7];
+        watched.read_exact(&mut line).await.unwrap();
+        assert_eq!(&line, b"GET /\r\n");
         let pending = poll_fn(|cx| Poll::Ready(watched.poll_ended(cx).is_pending())).await;
         assert!(pending);
         client.write_all(b" world").await.unwrap();
@@ -164,10 +216,27 @@ mod tests {
     #[tokio::test]
     async fn reading_ahead_is_bounded() {
         let (mut client, server) = tokio::io::duplex(1 << 20);
-        let watched = Watched::new(server);
+        let mut watched = Watched::new(server);
         client.write_all(&vec![0; 1 << 18]).await.unwrap();
+        watched.read_exact(&mut [0]).await.unwrap();
         let pending = poll_fn(|cx| Poll::Ready(watched.poll_ended(cx).is_pending())).await;
         assert!(pending);
-        assert!(watched.lock().ahead.len() <= READ_AHEAD);
+        assert!(watched.lock().ahead.len() < READ_AHEAD + CHUNK);
+    }
+
+    #[tokio::test]
+    async fn quotes_in_the_first_line_are_escaped() {
+        let (mut client, server) = tokio::io::duplex(64);
+        let mut watched = Watched::new(server);
+        let task = tokio::spawn(async move {
+            for part in [&b"GET /?f={\"a"[..], b"\":<1>} H", b"\r\n\"body\"\r\n"] {
+                client.write_all(part).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        });
+        let mut text = String::new();
+        watched.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "GET /?f={%22a%22:%3C1%3E} H\r\n\"body\"\r\n");
+        task.await.unwrap();
     }
 }

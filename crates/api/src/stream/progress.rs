@@ -24,18 +24,26 @@ pub(crate) async fn respond(
     let begun = async {
         let mut steps = operation.await?;
         let first = steps.next().await.transpose()?;
-        Ok::<_, RuntimeError>((first, steps))
+        Ok(stream::iter(first.map(Ok)).chain(steps).boxed())
     };
-    let (first, steps) = tokio::select! {
-        begun = begun => begun?,
-        () = gone.wait() => {
-            return Err(RuntimeError::Unavailable("the client went away".into()).into());
-        }
-    };
-    Ok(lines(
-        stream::iter(first.map(Ok)).chain(steps).boxed(),
-        gone,
-    ))
+    Ok(lines(unless_gone(begun, gone).await?, gone))
+}
+
+/// The same, but every error becomes the stream's last line.
+pub(crate) async fn respond_in_stream(
+    operation: impl Future<Output = Result<BoxStream<Progress>>>,
+    gone: &ClientGone,
+) -> Answer {
+    let steps = unless_gone(operation, gone).await;
+    let steps = steps.unwrap_or_else(|error| stream::iter([Err(error)]).boxed());
+    Ok(lines(steps, gone))
+}
+
+async fn unless_gone<T>(work: impl Future<Output = Result<T>>, gone: &ClientGone) -> Result<T> {
+    tokio::select! {
+        result = work => result,
+        () = gone.wait() => Err(RuntimeError::Unavailable("the client went away".into())),
+    }
 }
 
 fn lines(steps: BoxStream<Progress>, gone: &ClientGone) -> Response {

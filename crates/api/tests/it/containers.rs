@@ -264,6 +264,14 @@ async fn lists_are_filtered() {
             .collect();
         assert_eq!(found, names, "{query}");
     }
+    // As people type it.
+    let raw = harness
+        .raw(
+            "GET /containers/json?filters={\"status\":[\"exited\"]} HTTP/1.1\r\nHost: x\r\n\
+             Connection: close\r\n\r\n",
+        )
+        .await;
+    assert_eq!(raw.json()[0]["Names"][0], "/one");
     for (query, status) in [
         ("limit=x", 400),
         ("filters=%7B%22nope%22:%5B%22x%22%5D%7D", 400),

@@ -25,5 +25,6 @@ pub(super) async fn save(api: &Api, names: &[String]) -> Answer {
 
 pub(super) async fn load(State(api): State<Api>, gone: ClientGone, body: Body) -> Answer {
     let tar = extract::byte_stream(body);
-    progress::respond(api.runtime.load_images(tar), &gone).await
+    // Unlike a pull, it always begins its answer well, and fails in the stream.
+    progress::respond_in_stream(api.runtime.load_images(tar), &gone).await
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::Api;
 use crate::convert::image::{self, SummaryOptions};
 use crate::error::{Answer, ApiError};
-use crate::extract::Query;
+use crate::extract::{self, Query};
 use crate::matching::reference_fits;
 use crate::respond;
 use crate::version::ApiVersion;
@@ -123,20 +123,10 @@ async fn created(api: &Api, name: &str) -> Answer<Timestamp> {
 
 /// A time, or an age such as `10m` and `1h30m`.
 fn until(text: &str) -> Answer<Timestamp> {
-    let bad = || ApiError::bad_request(format!("invalid filter 'until={text}'"));
-    if let Ok(seconds) = text.parse::<f64>() {
-        let nanoseconds = seconds * 1e9;
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "saturates, then is checked"
-        )]
-        return Timestamp::from_nanosecond(nanoseconds as i128).map_err(|_| bad());
-    }
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time);
-    }
-    let age: jiff::SignedDuration = text.parse().map_err(|_| bad())?;
-    Timestamp::now().checked_sub(age).map_err(|_| bad())
+    extract::parse_time(text)
+        .ok()
+        .flatten()
+        .ok_or_else(|| ApiError::bad_request(format!("invalid filter 'until={text}'")))
 }
 
 pub(super) async fn inspect(api: &Api, name: &str, version: ApiVersion) -> Answer {
