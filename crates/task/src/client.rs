@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use oci_spec::runtime::LinuxResources;
 
@@ -25,6 +26,10 @@ use crate::VERSION;
 use crate::frame::FrameReader;
 use crate::frame::send;
 
+/// How long a shim may take to say hello. It does nothing that would keep it from it for more than
+/// moments, even on a busy host, unless it is stopped.
+const HELLO: Duration = Duration::from_secs(5);
+
 /// A client of one shim. Clones are cheap and share an idle connection; as long as one exists
 /// the shim of an ended container stays, so drop it (or call [`Self::shutdown`]) then.
 ///
@@ -33,7 +38,9 @@ use crate::frame::send;
 /// Calls run side by side, each on a connection of its own if need be.
 ///
 /// Every call answers [`TaskError::Gone`] when the shim has ended: the exit record is there
-/// then, or the shim was killed, and the container with it.
+/// then, or the shim was killed, and the container with it. A call that needs a new connection
+/// answers [`TaskError::NoAnswer`] if the shim doesn't say hello within 5 seconds. Nothing else has
+/// a limit: what a shim was asked may take its time.
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -46,7 +53,8 @@ struct Inner {
 }
 
 impl Client {
-    /// Connects to the shim that listens at `path`, and checks that it speaks our version.
+    /// Connects to the shim that listens at `path`, and checks that it speaks our version. Takes no
+    /// longer than 5 seconds: then it is [`TaskError::NoAnswer`], and the container may well run.
     pub async fn connect(path: impl AsRef<Path>) -> Result<Self, TaskError> {
         let path = path.as_ref().to_owned();
         let conn = dial(&path).await?;
@@ -130,7 +138,7 @@ impl Client {
         }
     }
 
-    /// The state as of now.
+    /// The state as of now; while the container is being started, as of when that is decided.
     pub async fn state(&self) -> Result<State, TaskError> {
         match self.call(&Request::State).await? {
             Reply::State(state) => Ok(state),
@@ -208,7 +216,8 @@ impl Client {
         }
     }
 
-    /// Subscribes to what happens from now on.
+    /// Subscribes to what happens from now on; while the container is being started, from when that
+    /// is decided.
     pub async fn events(&self) -> Result<Events, TaskError> {
         let mut conn = self.take().await?;
         match roundtrip(&mut conn, &Request::Events).await? {
@@ -261,6 +270,16 @@ impl Client {
 }
 
 async fn dial(path: &Path) -> Result<FrameReader<SharedStream>, TaskError> {
+    dial_within(path, HELLO).await
+}
+
+async fn dial_within(path: &Path, limit: Duration) -> Result<FrameReader<SharedStream>, TaskError> {
+    tokio::time::timeout(limit, greet(path))
+        .await
+        .unwrap_or(Err(TaskError::NoAnswer))
+}
+
+async fn greet(path: &Path) -> Result<FrameReader<SharedStream>, TaskError> {
     let stream = crate::socket::connect(path).await?;
     let mut conn = FrameReader::new(stream);
     send(conn.get_mut(), &Hello { version: VERSION }).await?;
@@ -287,4 +306,22 @@ async fn roundtrip(
 
 pub(crate) fn unexpected(reply: &Reply) -> TaskError {
     TaskError::Protocol(format!("unexpected reply {reply:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_shim_that_hangs_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("shim.sock");
+        let listener = crate::listen(&path).unwrap();
+        let limit = Duration::from_millis(50);
+        let result = dial_within(&path, limit).await;
+        assert!(matches!(result, Err(TaskError::NoAnswer)), "{result:?}");
+        drop(listener);
+        let result = dial_within(&path, limit).await;
+        assert!(matches!(result, Err(TaskError::Gone)), "{result:?}");
+    }
 }

@@ -53,6 +53,10 @@ pub enum TaskError {
     /// for the exit record; without one the container died with its shim.
     #[error("the shim is gone")]
     Gone,
+    /// The shim is there but doesn't say hello: it is stopped, or the host is out of its depth. What
+    /// it runs is not affected.
+    #[error("the shim does not answer; is its process stopped?")]
+    NoAnswer,
     /// The shim speaks another version of the protocol.
     #[error("the shim speaks protocol version {theirs}, this is version {ours}")]
     Version {
