@@ -99,6 +99,17 @@ impl Proc {
         matches!(*self.phase.borrow(), Phase::Starting)
     }
 
+    /// Waits, while it is being started, until it runs or has failed to. Who comes meanwhile (an engine
+    /// that was killed after it asked for the start, and is back) could make nothing of that state: it
+    /// is about to end either way.
+    pub(crate) async fn decided(&self) {
+        // The sender is ours, so the wait can't fail.
+        let _ = self
+            .watch()
+            .wait_for(|phase| !matches!(phase, Phase::Starting))
+            .await;
+    }
+
     /// Closes its input, as the end of a client's input would not on a terminal: there it has no
     /// effect.
     pub(crate) async fn close_stdin(&self) {

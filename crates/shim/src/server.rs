@@ -138,6 +138,10 @@ impl Connection {
     }
 
     async fn events(mut self) -> Result<(), TaskError> {
+        let container = self.container.clone();
+        if self.unless_gone(container.init.decided()).await.is_none() {
+            return Ok(());
+        }
         let (state, mut events) = self.container.subscribe();
         send(self.frames.get_mut(), &Reply::State(state)).await?;
         loop {
@@ -183,7 +187,10 @@ impl Container {
             } => {
                 self.kill(target.as_deref(), signal, all).await?;
             }
-            Request::State => return Ok(Reply::State(self.state())),
+            Request::State => {
+                self.init.decided().await;
+                return Ok(Reply::State(self.state()));
+            }
             Request::Pause => self.pause().await?,
             Request::Resume => self.resume().await?,
             Request::Resize { target, rows, cols } => {

@@ -453,6 +453,50 @@ async fn the_container_outlives_its_clients() {
 }
 
 #[tokio::test]
+async fn who_asks_during_a_start_is_told_its_outcome() {
+    use std::io::Read;
+    use std::io::Write;
+    if !can_run() {
+        return;
+    }
+    let hello = frame::json_frame(&Hello { version: VERSION }).unwrap();
+    let start = frame::json_frame(&Request::Start).unwrap();
+    for (command, outcome) in [("sleep", Status::Running), ("nosuch", Status::Stopped)] {
+        // Many mounts, so that it takes a while.
+        let mounts = (0..200).map(|n| {
+            serde_json::from_value(serde_json::json!({
+                "destination": format!("/tmp/{n}"), "type": "tmpfs", "source": "tmpfs",
+            }))
+            .unwrap()
+        });
+        let mut container = Container::command(&[command, "1000"]).with(|config| {
+            let mut all = config.spec.mounts().clone().unwrap();
+            all.extend(mounts);
+            config.spec.set_mounts(Some(all));
+        });
+        drop(container.launch().await);
+        // An engine that is killed as soon as it has asked.
+        let mut asking = std::os::unix::net::UnixStream::connect(container.socket()).unwrap();
+        asking.write_all(&[&hello[..], &start].concat()).unwrap();
+        let answered = tokio::task::spawn_blocking({
+            let mut answer = vec![0; hello.len()];
+            move || asking.read_exact(&mut answer)
+        });
+        answered.await.unwrap().unwrap();
+        let client = container.connect().await;
+        let (state, events) = soon(async { tokio::join!(client.state(), client.events()) }).await;
+        assert_eq!(state.unwrap().status, outcome);
+        assert_eq!(events.unwrap().initial.status, outcome);
+        if outcome == Status::Running {
+            client.kill(None, 9, false).await.unwrap();
+        }
+        soon(client.wait(None)).await.unwrap();
+        drop(client);
+        container.gone().await;
+    }
+}
+
+#[tokio::test]
 async fn a_killed_shim_is_seen_at_once() {
     if !can_run() {
         return;

@@ -65,7 +65,8 @@ pub enum Request {
         /// Of which process.
         target: Option<String>,
     },
-    /// Asks for the state. Answer: [`Reply::State`].
+    /// Asks for the state. Answer: [`Reply::State`], once a start that is under way has succeeded or
+    /// failed.
     State,
     /// Freezes the container. Answer: [`Reply::Done`].
     Pause,
@@ -100,8 +101,8 @@ pub enum Request {
         /// Which streams.
         options: AttachOptions,
     },
-    /// Turns the connection into a stream of events. Answer: [`Reply::State`] as of now, then
-    /// [`Reply::Event`] for everything after that.
+    /// Turns the connection into a stream of events. Answer: [`Reply::State`] as of now (once a start
+    /// that is under way has succeeded or failed), then [`Reply::Event`] for everything after that.
     Events,
     /// Ends the shim; refused while the container runs. Answer: [`Reply::Done`].
     Shutdown,
