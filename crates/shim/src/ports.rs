@@ -7,8 +7,15 @@ use coracle_task::Proto;
 use coracle_task::ProxyPort;
 use tokio::task::JoinSet;
 
-/// Serves the ports. They are closed when this is dropped.
-pub(crate) fn serve(ports: &[ProxyPort], listeners: Vec<OwnedFd>) -> JoinSet<()> {
+/// What keeps the ports taken and served: all of it is closed when this is dropped.
+pub(crate) struct Ports {
+    _proxies: JoinSet<()>,
+    /// Sockets that nothing is to be read from: the firewall does their work.
+    _kept: Vec<OwnedFd>,
+}
+
+/// Serves the ports, and keeps the sockets that are not to be served.
+pub(crate) fn serve(ports: &[ProxyPort], listeners: Vec<OwnedFd>) -> Ports {
     let mut listeners: Vec<_> = listeners.into_iter().map(Some).collect();
     let mut proxies = JoinSet::new();
     for port in ports {
@@ -27,5 +34,8 @@ pub(crate) fn serve(ports: &[ProxyPort], listeners: Vec<OwnedFd>) -> JoinSet<()>
             }
         });
     }
-    proxies
+    Ports {
+        _proxies: proxies,
+        _kept: listeners.into_iter().flatten().collect(),
+    }
 }

@@ -43,14 +43,14 @@ pub(crate) fn read_config(bundle: &Path) -> io::Result<TaskConfig> {
     read().map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
-/// How many sockets of published ports the configuration counts on.
+/// How many sockets of published ports there are.
 pub(crate) fn port_count(config: &TaskConfig) -> io::Result<usize> {
-    let count = config
+    let served = config
         .ports
         .iter()
         .map(|port| port.fd_index.saturating_add(1))
         .max();
-    match count.unwrap_or(0) {
+    match served.unwrap_or(0).max(config.sockets) {
         count @ 0..=MAX_PORTS => Ok(count),
         _ => Err(io::Error::other("a port's fd_index is out of range")),
     }

@@ -167,6 +167,8 @@ async fn published_ports() {
     let published = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = published.local_addr().unwrap();
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let last = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let kept = [&unused, &last].map(|socket| socket.local_addr().unwrap());
 
     let mut container = Container::shell("sleep 1000").with(|config| {
         config.ports = vec![ProxyPort {
@@ -174,10 +176,17 @@ async fn published_ports() {
             proto: Proto::Tcp,
             target,
         }];
+        config.sockets = 3;
     });
-    container.ports = vec![unused.into(), published.into()];
+    container.ports = vec![unused.into(), published.into(), last.into()];
     let client = container.launch().await;
     soon(client.start()).await.unwrap();
+    for address in kept {
+        assert!(
+            std::net::TcpListener::bind(address).is_err(),
+            "a port that the shim does not serve stays taken"
+        );
+    }
     let talk = tokio::task::spawn_blocking(move || {
         let mut one = std::net::TcpStream::connect(address).unwrap();
         let (mut other, _) = service.accept().unwrap();
@@ -196,6 +205,9 @@ async fn published_ports() {
         std::net::TcpStream::connect(address).is_err(),
         "the port is closed"
     );
+    for address in kept {
+        std::net::TcpListener::bind(address).unwrap();
+    }
     drop(client);
     container.gone().await;
 }

@@ -59,6 +59,10 @@ pub struct TaskConfig {
     /// Published ports that the shim serves while the container runs.
     #[serde(default)]
     pub ports: Vec<ProxyPort>,
+    /// How many sockets of published ports the shim is given, from descriptor 4 on. It keeps them all
+    /// until the container ends, also those that it does not serve, so that the ports stay taken.
+    #[serde(default)]
+    pub sockets: usize,
 }
 
 /// A container's root file system. It is mounted in the container's private mount namespace:

@@ -66,6 +66,7 @@ pub(crate) fn task(
         exit_file: dirs.exit_file(),
         durable: !host_config.auto_remove,
         ports: joined.ports.clone(),
+        sockets: joined.listeners.len(),
     };
     Ok((config, process))
 }
