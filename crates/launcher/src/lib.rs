@@ -22,7 +22,8 @@
 //! - No descriptor, signal disposition or key of the caller's reaches the container.
 //! - When a call fails nothing is left: no process, mount or namespace.
 //!
-//! Needs Linux 5.12.
+//! Needs Linux 5.12, `/proc` and `/dev/null`, and for a container a root of its own that is a mount
+//! and not the initial ramfs: a PID 1 that starts from an initrd must switch_root first.
 
 mod caps;
 mod cgroup;
