@@ -345,6 +345,8 @@ fn it_dies_with_its_caller() {
     let bundle = Bundle::new();
     let mut child = Command::new("/proc/self/exe")
         .env("CORACLE_TEST_CREATE", bundle.dir.path())
+        // It is killed, and leaves its temporary files here.
+        .env("TMPDIR", bundle.dir.path())
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
