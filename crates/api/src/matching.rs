@@ -35,11 +35,16 @@ pub(crate) struct PortRange<'a> {
 impl<'a> PortRange<'a> {
     /// Reads `80`, `80/udp`, `80-90/tcp`.
     pub(crate) fn parse(key: &str, text: &'a str) -> Answer<Self> {
+        if text.contains(':') {
+            return Err(ApiError::bad_request(format!(
+                "filter for '{key}' should not contain ':': {text}"
+            )));
+        }
         let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let bad = || {
             ApiError::bad_request(format!(
-                "failed to parse {key:?} filter {text:?}: invalid containerPort: {range}"
+                "error while looking up for {key} {text}: invalid range format {range:?}"
             ))
         };
         let first: u16 = first.parse().map_err(|_| bad())?;

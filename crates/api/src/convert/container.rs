@@ -87,7 +87,8 @@ fn command(path: &str, args: &[String]) -> String {
     line
 }
 
-fn ports(network: &NetworkSettings) -> Vec<Port> {
+/// The ports of a running container, sorted.
+pub(crate) fn ports(network: &NetworkSettings) -> Vec<Port> {
     let mut ports = Vec::new();
     for (port, bindings) in &network.ports {
         let Some((private_port, kind)) = split_port(port) else {

@@ -10,6 +10,7 @@ use coracle_runtime::container::{self, Container, ContainerState};
 use coracle_runtime::spec::HostConfig;
 
 use crate::convert::container::{mount, network_mode};
+use crate::version::ApiVersion;
 
 /// Paths that dockerd hides in containers, where nobody said otherwise.
 const MASKED: [&str; 12] = [
@@ -36,7 +37,10 @@ const READ_ONLY: [&str; 5] = [
 ];
 
 /// All there is to say about a container.
-pub(crate) fn inspect(container: Container) -> ContainerInspect {
+pub(crate) fn inspect(mut container: Container, version: ApiVersion) -> ContainerInspect {
+    if version.before(45) {
+        add_aliases(&mut container);
+    }
     let host_config = host_config(container.host_config);
     ContainerInspect {
         id: container.id,
@@ -65,6 +69,23 @@ pub(crate) fn inspect(container: Container) -> ContainerInspect {
         config: container.config,
         network_settings: network_settings(container.network),
         ..ContainerInspect::default()
+    }
+}
+
+/// Until 1.45, a container's short id and host name were aliases on user-defined networks.
+fn add_aliases(container: &mut Container) {
+    let short: String = container.id.chars().take(12).collect();
+    let names = [short, container.config.hostname.clone()];
+    for (network, endpoint) in &mut container.network.networks {
+        if matches!(network.as_str(), "bridge" | "host" | "none") {
+            continue;
+        }
+        let aliases = endpoint.aliases.get_or_insert_default();
+        for name in &names {
+            if !name.is_empty() && !aliases.contains(name) {
+                aliases.push(name.clone());
+            }
+        }
     }
 }
 

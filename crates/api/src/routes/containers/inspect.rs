@@ -8,13 +8,19 @@ use crate::convert::inspect as convert;
 use crate::error::Answer;
 use crate::extract::{Name, Query};
 use crate::respond;
+use crate::version::ApiVersion;
 
-pub(super) async fn inspect(State(api): State<Api>, Name(name): Name, query: Query) -> Answer {
+pub(super) async fn inspect(
+    State(api): State<Api>,
+    Name(name): Name,
+    version: ApiVersion,
+    query: Query,
+) -> Answer {
     let container = api
         .runtime
         .inspect_container(&name, query.flag("size"))
         .await?;
-    respond::ok(&convert::inspect(container))
+    respond::ok(&convert::inspect(container, version))
 }
 
 pub(super) async fn top(State(api): State<Api>, Name(name): Name, query: Query) -> Answer {

@@ -9,10 +9,10 @@ use coracle_runtime::{Filters, Runtime, RuntimeError, Status};
 use jiff::Timestamp;
 
 use crate::Api;
-use crate::convert::container::summary;
+use crate::convert::container::{ports, summary};
 use crate::error::{Answer, ApiError};
 use crate::extract::Query;
-use crate::matching::{Patterns, PortRange, split_port};
+use crate::matching::{Patterns, PortRange};
 use crate::respond;
 use crate::version::ApiVersion;
 
@@ -62,7 +62,7 @@ pub(super) async fn list(State(api): State<Api>, version: ApiVersion, query: Que
             break;
         }
         if selection.includes(container) {
-            let image = images.of(container, runtime).await?;
+            let image = images.of(container, runtime).await;
             found.push(summary(container, image, now, version));
         }
     }
@@ -77,10 +77,8 @@ struct Selection<'a> {
     before: Option<String>,
     since: Option<String>,
     names: Patterns,
-    ids: Patterns,
     exited: Vec<i32>,
     ancestors: Option<BTreeSet<String>>,
-    networks: BTreeSet<String>,
     published: Vec<PortRange<'a>>,
     exposed: Vec<PortRange<'a>>,
     is_task: Option<bool>,
@@ -104,7 +102,7 @@ impl<'a> Selection<'a> {
         for health in filters.get("health") {
             if !HEALTH.contains(&health.as_str()) {
                 return Err(ApiError::bad_request(format!(
-                    "invalid filter 'health={health}'"
+                    "unrecognized filter value for health: {health}"
                 )));
             }
         }
@@ -138,19 +136,12 @@ impl<'a> Selection<'a> {
                 .collect::<Answer<Vec<_>>>()
         };
         Ok(Self {
-            all: query.flag("all")
-                || limit.is_some()
-                || before.is_some()
-                || since.is_some()
-                || filters.has("status")
-                || !exited.is_empty(),
+            all: query.flag("all") || limit.is_some() || filters.has("status"),
             before,
             since,
             names: Patterns::new(filters, "name"),
-            ids: Patterns::new(filters, "id"),
             exited,
             ancestors: ancestors(filters, runtime).await?,
-            networks: networks(filters, runtime).await?,
             published: ports("publish")?,
             exposed: ports("expose")?,
             is_task: filters.boolean("is-task")?,
@@ -187,15 +178,18 @@ impl<'a> Selection<'a> {
         let volume = || {
             !filters.has("volume")
                 || container.mounts.iter().any(|mount| {
+                    let name = if mount.name.is_empty() {
+                        &mount.source
+                    } else {
+                        &mount.name
+                    };
                     let wanted = filters.get("volume");
-                    wanted.contains(&mount.name)
-                        || wanted.contains(&mount.destination)
-                        || wanted.contains(&mount.source)
+                    wanted.contains(name) || wanted.contains(&mount.destination)
                 })
         };
         (self.all || running)
             && named()
-            && self.ids.matches(&container.id)
+            && filters.prefix("id", &container.id)
             && filters.labels(&container.config.labels)
             && filters.exact("status", state.status.as_str())
             && (self.exited.is_empty()
@@ -213,40 +207,25 @@ impl<'a> Selection<'a> {
             && self.has_ports(container)
     }
 
+    /// By the network's name, or the beginning of its id.
     fn on_network(&self, container: &Container) -> bool {
         !self.filters.has("network")
             || container.network.networks.iter().any(|(name, endpoint)| {
-                self.networks.contains(name) || self.networks.contains(&endpoint.network_id)
+                self.filters.exact("network", name)
+                    || self.filters.prefix("network", &endpoint.network_id)
             })
     }
 
+    /// One port that fits either filter is enough, as with dockerd.
     fn has_ports(&self, container: &Container) -> bool {
-        let within = |ranges: &[PortRange<'_>], port: &str| {
-            split_port(port).is_some_and(|(port, protocol)| {
-                ranges.iter().any(|range| range.contains(port, protocol))
+        let within = |ranges: &[PortRange<'_>], port: u16, protocol: &str| {
+            ranges.iter().any(|range| range.contains(port, protocol))
+        };
+        (self.exposed.is_empty() && self.published.is_empty())
+            || ports(&container.network).iter().any(|port| {
+                within(&self.published, port.public_port, &port.kind)
+                    || within(&self.exposed, port.private_port, &port.kind)
             })
-        };
-        let host = &container.host_config;
-        let exposed = || {
-            container
-                .config
-                .exposed_ports
-                .keys()
-                .chain(container.network.ports.keys())
-                .any(|port| within(&self.exposed, port))
-        };
-        let published = || {
-            let bound = container
-                .network
-                .ports
-                .iter()
-                .filter(|(_, ends)| ends.is_some());
-            host.port_bindings
-                .keys()
-                .chain(bound.map(|(port, _)| port))
-                .any(|port| within(&self.published, port))
-        };
-        (self.exposed.is_empty() || exposed()) && (self.published.is_empty() || published())
     }
 }
 
@@ -297,52 +276,28 @@ async fn ancestors(filters: &Filters, runtime: &dyn Runtime) -> Answer<Option<BT
     Ok(Some(ids))
 }
 
-/// Names and ids of the networks asked for.
-async fn networks(filters: &Filters, runtime: &dyn Runtime) -> Answer<BTreeSet<String>> {
-    let mut wanted = BTreeSet::new();
-    for name in filters.get("network") {
-        wanted.insert(name.clone());
-        match runtime.inspect_network(name).await {
-            Ok(network) => {
-                wanted.insert(network.id);
-                wanted.insert(network.name);
-            }
-            Err(RuntimeError::NotFound(_) | RuntimeError::InvalidArgument(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(wanted)
-}
-
 /// What containers' images are called by now, each looked up once.
 #[derive(Default)]
 struct ImageNames(BTreeMap<String, Option<String>>);
 
 impl ImageNames {
     /// The name that a container was made by, where it still stands for its image; else the id.
-    async fn of(&mut self, container: &Container, runtime: &dyn Runtime) -> Answer<String> {
+    async fn of(&mut self, container: &Container, runtime: &dyn Runtime) -> String {
         let name = &container.config.image;
         if *name == container.image_id {
-            return Ok(name.clone());
+            return name.clone();
         }
         if !self.0.contains_key(name) {
-            let id = match runtime.inspect_image(name).await {
-                Ok(image) => Some(image.id),
-                Err(
-                    RuntimeError::ImageNotFound(_)
-                    | RuntimeError::NotFound(_)
-                    | RuntimeError::InvalidArgument(_),
-                ) => None,
-                Err(error) => return Err(error.into()),
-            };
-            self.0.insert(name.clone(), id);
+            // A name that stands for nothing any more, for whatever reason, does not hide the list.
+            let image = runtime.inspect_image(name).await.ok();
+            self.0.insert(name.clone(), image.map(|image| image.id));
         }
         let id = self.0.get(name).and_then(Option::as_ref);
-        Ok(if id == Some(&container.image_id) {
+        if id == Some(&container.image_id) {
             name.clone()
         } else {
             container.image_id.clone()
-        })
+        }
     }
 }
 

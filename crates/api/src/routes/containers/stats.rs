@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 use crate::Api;
 use crate::connection::ClientGone;
 use crate::convert::stats::response;
-use crate::error::Answer;
+use crate::error::{Answer, ApiError};
 use crate::extract::{Name, Query};
 use crate::respond;
 use crate::version::ApiVersion;
@@ -23,7 +23,13 @@ pub(super) async fn stats(
     gone: ClientGone,
 ) -> Answer {
     let container = api.runtime.inspect_container(&name, false).await?;
+    let one_shot = version.since(41) && query.flag("one-shot");
     if query.flag_or("stream", true) {
+        if one_shot {
+            return Err(ApiError::bad_request(
+                "cannot have stream=true and one-shot=true",
+            ));
+        }
         let readings = api.runtime.container_stats(&container.id, true).await?;
         let state = (container.name, container.id, readings, None);
         let lines = stream::unfold(state, async |(name, id, mut readings, before)| {
@@ -42,7 +48,6 @@ pub(super) async fn stats(
         });
     }
     // Without `one-shot`, a reading to compare with comes first.
-    let one_shot = version.since(41) && query.flag("one-shot");
     let mut readings = api
         .runtime
         .container_stats(&container.id, !one_shot)
