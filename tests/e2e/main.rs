@@ -1,3 +1,30 @@
 //! End-to-end tests, a module for each family of commands.
 
+// Clippy's leave for tests ends at their helpers.
+#![allow(clippy::unwrap_used)]
+
+mod api;
+mod attach;
+mod cp;
+mod crash;
+mod daemon;
+mod events;
+mod exec;
+mod health;
+mod hostile;
+mod images;
+mod inspect;
+mod lifecycle;
+mod logs;
+mod network;
+mod odd;
+mod ps;
+mod registry;
+mod restart;
 mod run;
+mod run_limits;
+mod run_mounts;
+mod run_security;
+mod system;
+mod tree;
+mod volumes;

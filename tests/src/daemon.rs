@@ -46,12 +46,13 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts one that has the busybox image.
+    /// Starts one that has the busybox image; as all that start one, nothing where the tests lack
+    /// the privileges.
     ///
     /// # Panics
     /// If it doesn't come up.
     #[must_use]
-    pub fn start() -> Self {
+    pub fn start() -> Option<Self> {
         Self::with(Options::default())
     }
 
@@ -60,7 +61,7 @@ impl Daemon {
     /// # Panics
     /// If it doesn't come up.
     #[must_use]
-    pub fn having(images: &[&'static str]) -> Self {
+    pub fn having(images: &[&'static str]) -> Option<Self> {
         Self::with(Options {
             images: images.to_vec(),
             ..Options::default()
@@ -72,7 +73,7 @@ impl Daemon {
     /// # Panics
     /// If it doesn't come up.
     #[must_use]
-    pub fn flags(args: &[&str]) -> Self {
+    pub fn flags(args: &[&str]) -> Option<Self> {
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
         Self::with(Options {
             args,
@@ -85,7 +86,10 @@ impl Daemon {
     /// # Panics
     /// If it doesn't come up.
     #[must_use]
-    pub fn with(options: Options) -> Self {
+    pub fn with(options: Options) -> Option<Self> {
+        if !crate::root() {
+            return None;
+        }
         static NEXT: AtomicU32 = AtomicU32::new(0);
         sweep_the_dead();
         let name = format!(
@@ -108,7 +112,7 @@ impl Daemon {
             let archive = fixture(image).join("docker.tar");
             daemon.ok(&["load", "-q", "-i", &archive.to_string_lossy()]);
         }
-        daemon
+        Some(daemon)
     }
 
     /// Starts the process and waits until it answers.
@@ -289,6 +293,52 @@ impl Daemon {
         http::request(&self.socket(), method, path, body)
     }
 
+    /// Starts a container that sleeps, with more flags; the answer is its id.
+    #[track_caller]
+    pub fn sleeper(&self, flags: &[&str]) -> String {
+        let line = [
+            &["run", "-d"],
+            network(flags),
+            flags,
+            &["busybox", "sleep", "1000"],
+        ];
+        self.ok(&line.concat())
+    }
+
+    /// Runs a shell script in a container without network that is removed; the answer is its
+    /// standard output.
+    #[track_caller]
+    pub fn sh(&self, flags: &[&str], script: &str) -> String {
+        let line = [
+            &["run", "--rm"],
+            network(flags),
+            flags,
+            &["busybox", "sh", "-c", script],
+        ];
+        self.ok(&line.concat())
+    }
+
+    /// What a container's control group has in a file: `v1` is `CONTROLLER/FILE`, `v2` the file.
+    ///
+    /// # Panics
+    /// If there is no such file.
+    #[track_caller]
+    #[must_use]
+    pub fn cgroup_file(&self, id: &str, v1: &str, v2: &str) -> String {
+        let top = Path::new("/sys/fs/cgroup");
+        let parent = self.cgroup.trim_matches('/');
+        let path = if top.join("cgroup.controllers").exists() {
+            top.join(parent).join(id).join(v2)
+        } else {
+            let (controller, file) = v1.split_once('/').expect("CONTROLLER/FILE");
+            top.join(controller).join(parent).join(id).join(file)
+        };
+        let text = fs::read_to_string(&path);
+        text.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+            .trim()
+            .to_owned()
+    }
+
     /// Runs a command in the daemon's network namespace.
     #[track_caller]
     pub fn inside(&self, program: &str, args: &[&str]) -> Output {
@@ -436,4 +486,13 @@ fn sweep_the_dead() {
             }
         }
     });
+}
+
+/// No network, unless the flags name one: it is faster.
+fn network(flags: &[&str]) -> &'static [&'static str] {
+    if flags.contains(&"--network") {
+        &[]
+    } else {
+        &["--network", "none"]
+    }
 }

@@ -39,6 +39,16 @@ impl Netns {
         Self { file }
     }
 
+    /// The one that a process is in.
+    ///
+    /// # Panics
+    /// If there is no such process.
+    #[must_use]
+    pub fn of(pid: &str) -> Self {
+        let file = File::open(format!("/proc/{pid}/ns/net")).expect("the process's namespace");
+        Self { file }
+    }
+
     /// Runs `work` on a thread inside; what it spawns and connects to is inside as well.
     ///
     /// # Panics

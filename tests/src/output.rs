@@ -43,6 +43,20 @@ impl Output {
         self
     }
 
+    /// Checks that either stream has `text`, for what docker writes to the wrong one.
+    ///
+    /// # Panics
+    /// If it has not.
+    #[track_caller]
+    pub fn mentions(self, text: &str) -> Self {
+        let both = format!("{}{}", self.stdout, self.stderr).to_lowercase();
+        assert!(
+            both.contains(&text.to_lowercase()),
+            "expected {text:?}: {self}"
+        );
+        self
+    }
+
     /// Checks that standard error has `text`, whatever the case of its letters.
     ///
     /// # Panics

@@ -119,12 +119,7 @@ impl Registry {
             .inside(
                 "skopeo",
                 &[
-                    "copy",
-                    "--quiet",
-                    "--all",
-                    "--dest-tls-verify=false",
-                    &from,
-                    &to,
+                    "copy", "--quiet", "--all", "--dest-tls-verify=false", &from, &to,
                 ],
             )
             .ok();
