@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Mount;
-use rustix::fs::{CWD, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
@@ -237,9 +237,31 @@ pub(crate) fn clone_device(path: &Path) -> std::io::Result<OwnedFd> {
     Ok(mount)
 }
 
+/// As [`clone_tree`], of something inside the source: whoever can write there can't lead it out by
+/// links, whenever they change them.
+fn clone_inside(source: &Path, inside: &Path, depth: Depth) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let source = rustix::fs::open(source, flags, Mode::empty())?;
+    let found = path::open_beneath(&source, inside)?;
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    if depth == Depth::Tree {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    rustix::mount::open_tree(&found, "", flags)
+}
+
 fn bind(source: &Path, depth: Depth, options: &Options) -> Step<OwnedFd> {
-    let what = || format!("bind {}", source.display());
-    let mount = clone_tree(source, depth).during(Stage::Mounts, what)?;
+    let what = || match &options.subdir {
+        Some(inside) => format!("bind {:?} of {}", inside.display(), source.display()),
+        None => format!("bind {}", source.display()),
+    };
+    let mount = match &options.subdir {
+        Some(inside) => clone_inside(source, inside, depth),
+        None => clone_tree(source, depth),
+    };
+    let mount = mount.during(Stage::Mounts, what)?;
     for (attributes, recursive) in [(options.recursive, true), (options.attributes, false)] {
         if !attributes.is_empty() {
             let (set, clear) = (attributes.set, attributes.clear);

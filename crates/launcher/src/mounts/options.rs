@@ -1,5 +1,7 @@
 //! What a mount's options ask for.
 
+use std::path::PathBuf;
+
 use oci_spec::runtime::Mount;
 
 use crate::error::Error;
@@ -10,6 +12,9 @@ const NODEV: u64 = libc::MOUNT_ATTR_NODEV;
 const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
 const NODIRATIME: u64 = libc::MOUNT_ATTR_NODIRATIME;
 const NOSYMFOLLOW: u64 = libc::MOUNT_ATTR_NOSYMFOLLOW;
+/// Names what to bind inside the source, by a path that no link leads out of (mount(8)'s word for a
+/// part of a file system).
+const SUBDIR: &str = "X-mount.subdir=";
 /// The three access time modes are one field of the attributes, not bits.
 const ATIME: u64 = libc::MOUNT_ATTR__ATIME;
 const RELATIME: u64 = libc::MOUNT_ATTR_RELATIME;
@@ -53,6 +58,8 @@ impl Attributes {
 pub(crate) struct Options {
     /// A bind mount, of one mount or with all below it.
     pub(crate) bind: Option<Depth>,
+    /// Bind only this, a path inside the source that may not lead out of it.
+    pub(crate) subdir: Option<PathBuf>,
     /// Attributes of the mount itself.
     pub(crate) attributes: Attributes,
     /// Attributes of the mount and all below it.
@@ -100,6 +107,9 @@ impl Options {
                     "bind" => self.bind = self.bind.or(Some(Depth::One)),
                     "rbind" => self.bind = Some(Depth::Tree),
                     "tmpcopyup" => self.copy_up = true,
+                    _ if option.starts_with(SUBDIR) => {
+                        self.subdir = option.strip_prefix(SUBDIR).map(PathBuf::from);
+                    }
                     // The kernel's defaults.
                     "defaults" | "async" | "loud" | "nomand" | "noiversion" | "nolazytime" => {}
                     _ => return false,
@@ -146,6 +156,16 @@ impl Options {
             self.attributes.clear &= !RDONLY;
             if let Some(option) = self.data.first() {
                 return unsupported(&format!("option {option} of a bind mount"));
+            }
+        }
+        if let Some(subdir) = &self.subdir {
+            if self.bind.is_none() {
+                return unsupported("option X-mount.subdir of anything but a bind mount");
+            }
+            if subdir.is_absolute() || subdir.as_os_str().is_empty() {
+                return Err(Error::Invalid(format!(
+                    "mounts[{place}]: X-mount.subdir must be a relative path"
+                )));
             }
         }
         if self.copy_up && (self.bind.is_some() || mount.typ().as_deref() != Some("tmpfs")) {
@@ -237,6 +257,10 @@ mod tests {
             "mounts[/x]: option idmap is not supported"
         );
         assert!(refused("tmpfs", "context=x").contains("context=x"));
+        assert!(refused("tmpfs", "X-mount.subdir=x").contains("X-mount.subdir"));
+        assert!(refused("bind", "X-mount.subdir=/x").contains("relative"));
+        let options = parse("bind", &["rbind", "X-mount.subdir=a/b"]).unwrap();
+        assert_eq!(options.subdir, Some("a/b".into()));
     }
 
     proptest::proptest! {

@@ -18,6 +18,8 @@ crate::tests![
     bind_options,
     bind_of_the_wrong_kind,
     bind_of_nothing,
+    bind_of_a_part,
+    bind_of_a_part_that_is_a_link,
     places_are_made,
     hostile_links,
     hostile_links_to_files,
@@ -148,6 +150,33 @@ fn bind_of_nothing() {
     let error = bundle.refused().to_string();
     assert!(error.contains("none: no such file or directory"), "{error}");
     assert!(error.contains("to rootfs at \"/data\""), "{error}");
+}
+
+fn bind_of_a_part() {
+    let mut bundle = Bundle::sh("cat /data/in /file");
+    let data = bundle.host_dir("data");
+    fs::create_dir_all(data.join("a/b")).unwrap();
+    fs::write(data.join("a/b/in"), "in").unwrap();
+    symlink("a/../a", data.join("link")).unwrap();
+    bundle.bind(&data, "/data", &["rbind", "X-mount.subdir=link/b"]);
+    bundle.bind(&data, "/file", &["bind", "ro", "X-mount.subdir=a/b/in"]);
+    assert_eq!(bundle.stdout(), "inin");
+}
+
+fn bind_of_a_part_that_is_a_link() {
+    for target in ["/etc", "..", "../data/../..", "/proc/self/root", "a/../.."] {
+        let outer = Bundle::sh("true");
+        let data = outer.host_dir("data");
+        fs::create_dir_all(data.join("a")).unwrap();
+        symlink(target, data.join("out")).unwrap();
+        for subdir in ["out", "a/../out", "out/etc"] {
+            let mut bundle = Bundle::sh("true");
+            let option = format!("X-mount.subdir={subdir}");
+            bundle.bind(&data, "/data", &["rbind", &option]);
+            let error = bundle.refused().to_string();
+            assert!(error.contains(subdir), "{target} {subdir}: {error}");
+        }
+    }
 }
 
 fn places_are_made() {
