@@ -157,16 +157,20 @@ impl NetworkSpec {
     /// Checks the name and reads the options.
     pub(crate) fn check(&self) -> Result<Options> {
         let name = &self.name;
-        let mut bytes = name.bytes();
-        let valid = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())
-            && bytes.all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+        // Docker takes all but blank names. Nothing is named after it outside of our own state.
+        let valid = !name.is_empty()
+            && name.trim() == name
+            && !name.chars().any(|c| c.is_control() || c == '/')
             && name.len() <= 255;
         if !valid {
             return Err(Error::Invalid(format!(
-                "invalid network name {name:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+                "invalid network name {name:?}: it must not be empty, longer than 255 bytes, begin \
+                 or end with white space, nor have slashes or control characters"
             )));
         }
-        if matches!(name.as_str(), "host" | "none" | "default" | "container") {
+        if matches!(name.as_str(), "host" | "none" | "default" | "container")
+            || name.starts_with("container:")
+        {
             return Err(Error::Invalid(format!(
                 "operation is not permitted on predefined {name} network"
             )));
@@ -260,9 +264,24 @@ mod tests {
 
     #[test]
     fn names_are_checked() {
-        for bad in ["", "-a", "a b", "a/b", "host", "none", "a\n"] {
+        let long = "x".repeat(256);
+        for bad in [
+            "",
+            " ",
+            " a",
+            "a ",
+            "a/b",
+            "host",
+            "none",
+            "a\n",
+            "a\0b",
+            "container:x",
+            &long,
+        ] {
             assert!(spec(bad, &[]).check().is_err(), "{bad:?}");
         }
-        assert!(spec("a_b.c-1", &[]).check().is_ok());
+        for good in ["a_b.c-1", "test 01", "-a", "ä"] {
+            assert!(spec(good, &[]).check().is_ok(), "{good:?}");
+        }
     }
 }
