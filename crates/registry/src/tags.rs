@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::location;
 use crate::repository::Call;
+use crate::repository::Endpoint;
 use crate::repository::Repository;
 use crate::repository::Target;
 
@@ -35,22 +36,29 @@ struct Catalog {
 }
 
 impl Repository {
-    /// All tags, in the registry's order.
+    /// All tags, in the registry's order; of the first source that has the repository.
     pub async fn tags(&self) -> Result<Vec<String>> {
-        let scopes = self.scope("pull");
-        self.pages("tags/list", scopes, |page: Tags| {
-            page.tags.unwrap_or_default()
-        })
-        .await
+        let mut last = None;
+        for at in self.sources() {
+            let entries = |page: Tags| page.tags.unwrap_or_default();
+            match self
+                .pages(at, "tags/list", self.scope("pull"), entries)
+                .await
+            {
+                Ok(tags) => return Ok(tags),
+                Err(error) => last = Some(self.next_source(at, error)?),
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::config("no server to ask")))
     }
 
     async fn pages<T: DeserializeOwned>(
         &self,
+        at: &Endpoint,
         path: &str,
         scopes: Vec<String>,
         entries: impl Fn(T) -> Vec<String>,
     ) -> Result<Vec<String>> {
-        let at = self.registry()?;
         let base = self.client.base(&at.server).await?;
         let mut uri = if path.starts_with('_') {
             endpoint(&base, path)?
@@ -103,7 +111,8 @@ impl Client {
         let root = Repository::new(self.clone(), domain, "", domain.to_owned(), auth)?;
         let scopes = vec!["registry:catalog:*".to_owned()];
         let entries = |page: Catalog| page.repositories.unwrap_or_default();
-        root.pages("_catalog", scopes, entries).await
+        root.pages(root.registry()?, "_catalog", scopes, entries)
+            .await
     }
 }
 

@@ -71,6 +71,24 @@ async fn mirrors_are_asked_in_order_and_failures_fall_through() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tags_are_listed_by_the_first_mirror_that_has_the_repository() {
+    let lacking = Server::start(|_| Reply::error(404, "NAME_UNKNOWN")).await;
+    let good = Server::start(|seen| match seen.path.as_str() {
+        "/hub/v2/library/busybox/tags/list" => Reply::new(200, r#"{"tags":["a","b"]}"#),
+        _ => Reply::error(404, "NAME_UNKNOWN"),
+    })
+    .await;
+    let mut config = registries();
+    config.add_mirror(&lacking.url("")).unwrap();
+    config.add_mirror(&good.url("/hub")).unwrap();
+    let repository = client_with(config)
+        .repository(&reference("busybox"), AuthSource::Anonymous)
+        .unwrap();
+    assert_eq!(repository.tags().await.unwrap(), ["a", "b"]);
+    assert_eq!(lacking.count("GET", "/tags/list"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn other_registries_have_no_mirrors() {
     let image = Image::new(2, &[10]);
     let content = Content::of(&[("latest", &image)]);
