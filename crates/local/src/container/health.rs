@@ -91,7 +91,10 @@ impl Monitor {
     ) -> Option<Self> {
         let config = record.config.healthcheck.as_ref()?;
         let checks = Checks::of(config, record.config.shell.as_deref())?;
-        let user = record.config.user.clone();
+        let who = Who {
+            user: Some(record.config.user.clone()).filter(|user| !user.is_empty()),
+            groups: record.host_config.group_add.clone(),
+        };
         let watched = checks.clone();
         let task = tokio::spawn(async move {
             let started = tokio::time::Instant::now();
@@ -104,7 +107,7 @@ impl Monitor {
                     watched.interval
                 };
                 tokio::time::sleep(pause).await;
-                let result = check(&watched, &client, &process, &user).await;
+                let result = check(&watched, &client, &process, &who).await;
                 healthy |= result.exit_code == 0;
                 if handle
                     .commands
@@ -120,11 +123,17 @@ impl Monitor {
     }
 }
 
+/// Who a check is run as: the same as the container's first process.
+struct Who {
+    user: Option<String>,
+    groups: Vec<String>,
+}
+
 /// Runs the command once.
-async fn check(checks: &Checks, client: &Client, init: &Process, user: &str) -> HealthResult {
+async fn check(checks: &Checks, client: &Client, init: &Process, who: &Who) -> HealthResult {
     let start = Timestamp::now();
     let id = ident::new_id();
-    let outcome = tokio::time::timeout(checks.timeout, run(checks, client, init, user, &id)).await;
+    let outcome = tokio::time::timeout(checks.timeout, run(checks, client, init, who, &id)).await;
     let (exit_code, output) = match outcome {
         Ok(Ok(done)) => done,
         Ok(Err(error)) => (-1, error.to_string()),
@@ -156,23 +165,10 @@ async fn run(
     checks: &Checks,
     client: &Client,
     init: &Process,
-    user: &str,
+    who: &Who,
     id: &str,
 ) -> Result<(i32, String), Box<dyn std::error::Error + Send + Sync>> {
-    let spec = ExecSpec {
-        cmd: checks.command.clone(),
-        ..Default::default()
-    };
-    let process = coracle_spec::exec_process(init, &spec, &coracle_spec::Host::default())?;
-    let config = ExecConfig {
-        exec_id: id.to_owned(),
-        process,
-        terminal: false,
-        stdin: false,
-        user: Some(user.to_owned()).filter(|user| !user.is_empty()),
-        groups: Vec::new(),
-        console_size: None,
-    };
+    let config = exec_config(checks, init, who, id)?;
     client.exec(config).await?;
     let options = AttachOptions {
         stdin: false,
@@ -188,6 +184,27 @@ async fn run(
     }
     let exit = client.wait(Some(id)).await?;
     Ok((exit.code, String::from_utf8_lossy(&output).into_owned()))
+}
+
+fn exec_config(
+    checks: &Checks,
+    init: &Process,
+    who: &Who,
+    id: &str,
+) -> Result<ExecConfig, coracle_spec::SpecError> {
+    let spec = ExecSpec {
+        cmd: checks.command.clone(),
+        ..Default::default()
+    };
+    Ok(ExecConfig {
+        exec_id: id.to_owned(),
+        process: coracle_spec::exec_process(init, &spec, &coracle_spec::Host::default())?,
+        terminal: false,
+        stdin: false,
+        user: who.user.clone(),
+        groups: who.groups.clone(),
+        console_size: None,
+    })
 }
 
 impl Actor {
@@ -276,6 +293,22 @@ mod tests {
         assert_eq!(
             (health.status, health.failing_streak),
             (HealthStatus::Healthy, 0)
+        );
+    }
+
+    #[test]
+    fn checks_run_as_the_container_does() {
+        let checks = checks(r#"{"Test":["CMD","x"]}"#).unwrap();
+        let who = Who {
+            user: Some("app".into()),
+            groups: vec!["audio".into(), "2000".into()],
+        };
+        let config = exec_config(&checks, &Process::default(), &who, "id").unwrap();
+        assert_eq!(config.user.as_deref(), Some("app"));
+        assert_eq!(config.groups, ["audio", "2000"]);
+        assert_eq!(
+            config.process.args().as_deref(),
+            Some(&["x".to_owned()][..])
         );
     }
 }
