@@ -100,6 +100,13 @@ impl LocalRuntime {
         let running = recover::recover(&engine)
             .await
             .map_err(|error| failed("take in the containers", error))?;
+        let worker = engine.clone();
+        blocking(move || {
+            let dirs = |id: &str| worker.dirs(id);
+            worker.volumes.clear_away(&worker.containers, dirs);
+            Ok(())
+        })
+        .await?;
         tracing::info!(running, containers = engine.containers.all().len(), "ready");
         Ok(Self { engine })
     }
@@ -494,7 +501,7 @@ impl Runtime for LocalRuntime {
     async fn create_volume(&self, spec: VolumeSpec) -> Result<Volume> {
         let engine = self.engine.clone();
         blocking(move || {
-            let (volume, new) = engine.volumes.create(spec, false)?;
+            let (volume, new) = engine.volumes.create(spec)?;
             if new {
                 engine.emit_volume("create", &volume.name);
             }
@@ -506,7 +513,7 @@ impl Runtime for LocalRuntime {
     async fn remove_volume(&self, name: &str, force: bool) -> Result<()> {
         let (engine, name) = (self.engine.clone(), name.to_owned());
         blocking(move || {
-            if engine.volumes.remove(&engine, &name, force)? {
+            if engine.volumes.remove(&engine.containers, &name, force)? {
                 engine.emit_volume("destroy", &name);
             }
             Ok(())

@@ -145,7 +145,7 @@ impl Snapshots {
         use std::os::fd::AsFd;
         let mut root = None;
         for (name, path) in volumes {
-            let target = engine.volumes.source(name, "")?;
+            let target = engine.volumes.directory(name)?;
             let empty = std::fs::read_dir(&target)
                 .map_err(|error| RuntimeError::Internal(format!("volume {name}: {error}")))?
                 .next()

@@ -174,7 +174,7 @@ pub(crate) async fn containers(engine: &Arc<Engine>, size: bool) -> Result<Vec<C
 
 /// A volume with who uses it and how large it is.
 fn measured(engine: &Engine, mut volume: Volume) -> Volume {
-    volume.ref_count = Some(volumes::users(engine, &volume.name, "").len() as u64);
+    volume.ref_count = Some(volumes::users(&engine.containers, &volume.name, "").len() as u64);
     volume.size = Some(engine.volumes.size(&volume.name));
     volume
 }
@@ -247,7 +247,12 @@ pub(crate) async fn prune_volumes(engine: &Arc<Engine>, filters: &Filters) -> Re
                 continue;
             }
             let size = worker.volumes.size(&volume.name);
-            if matches!(worker.volumes.remove(&worker, &volume.name, true), Ok(true)) {
+            if matches!(
+                worker
+                    .volumes
+                    .remove(&worker.containers, &volume.name, true),
+                Ok(true)
+            ) {
                 worker.emit_volume("destroy", &volume.name);
                 pruned.deleted.push(volume.name);
                 pruned.space_reclaimed += size;

@@ -36,6 +36,9 @@ pub struct ResolvedMount {
     pub kind: MountKind,
     /// Path on the host; empty for tmpfs.
     pub source: PathBuf,
+    /// What of a bind's source is mounted: a relative path that no link may lead out of the source,
+    /// not even one that is made while the container starts. Empty for all of it.
+    pub subpath: String,
     /// Path inside.
     pub destination: PathBuf,
     /// Read-only.
@@ -56,6 +59,7 @@ impl ResolvedMount {
                 recursive_read_only: None,
             },
             source: source.into(),
+            subpath: String::new(),
             destination: destination.into(),
             read_only,
         }
@@ -175,6 +179,10 @@ pub(crate) fn user_mount(given: &ResolvedMount) -> Result<Mount, SpecError> {
             } else {
                 options.push("rw");
             }
+            let inside = format!("X-mount.subdir={}", given.subpath);
+            if !given.subpath.is_empty() {
+                options.push(&inside);
+            }
             mount(&destination, "bind", &given.source, &options)
         }
     }
@@ -255,6 +263,16 @@ mod tests {
             ["nosuid", "nodev", "exec", "size=64m"]
         );
         assert!(tmpfs_options("lowerdir=/etc").is_err());
+    }
+
+    #[test]
+    fn a_part_of_a_source_is_left_to_be_found_safely() {
+        let mut part = ResolvedMount::bind("/volume", "/data", true);
+        part.subpath = "a/b".into();
+        let made = user_mount(&part).unwrap();
+        assert_eq!(made.source().as_deref(), Some(Path::new("/volume")));
+        let options = made.options().clone().unwrap();
+        assert!(options.contains(&"X-mount.subdir=a/b".to_owned()));
     }
 
     #[test]

@@ -148,12 +148,17 @@ fn resolve(engine: &Engine, mount: &MountRecord) -> Result<ResolvedMount> {
         },
     };
     let source = match point.kind.as_str() {
-        "volume" => engine.volumes.source(&point.name, &mount.subpath)?,
+        "volume" => {
+            // For the message: the launcher finds it again, and just as safely.
+            engine.volumes.open_part(&point.name, &mount.subpath)?;
+            engine.volumes.directory(&point.name)?
+        }
         _ => PathBuf::from(&point.source),
     };
     Ok(ResolvedMount {
         kind,
         source,
+        subpath: mount.subpath.clone(),
         destination: PathBuf::from(&point.destination),
         read_only: !point.rw,
     })

@@ -13,6 +13,7 @@ use super::bundle;
 use super::mounts::{self, Resolved};
 use super::record::{Record, RunState};
 use crate::engine::Engine;
+use crate::volumes::Hold;
 use crate::{durable, ident, networks};
 
 /// Makes a container. On an error nothing is left.
@@ -46,7 +47,7 @@ pub(crate) async fn create(engine: &Arc<Engine>, spec: ContainerSpec) -> Result<
                 "the creation was interrupted: {error}"
             )))
         });
-    let (record, warnings) = match result {
+    let (record, warnings, holds) = match result {
         Ok(made) => made,
         Err(error) => {
             engine.containers.release_name(&name);
@@ -59,6 +60,8 @@ pub(crate) async fn create(engine: &Arc<Engine>, spec: ContainerSpec) -> Result<
     };
     let (actor, handle) = Actor::new(engine.clone(), record, run);
     engine.containers.insert(handle);
+    // It can be found as their user now.
+    drop(holds);
     actor.emit("create", &[]);
     tokio::spawn(actor.serve());
     Ok(Created { id, warnings })
@@ -69,7 +72,7 @@ fn make(
     id: String,
     name: String,
     spec: ContainerSpec,
-) -> Result<(Record, Vec<String>)> {
+) -> Result<(Record, Vec<String>, Vec<Hold>)> {
     let host = &engine.config.host;
     let mut warnings = coracle_spec::check(&spec.config, &spec.host, host)?;
     let image = engine
@@ -130,7 +133,7 @@ fn make(
     check_references(engine, &record)?;
     let dirs = engine.dirs(&record.id);
     bundle::log_config(engine, &record, &dirs)?;
-    let mut resolved = Resolved::default();
+    let mut resolved = Resolved::of(&record.id);
     let result = (|| {
         let failed = |error: std::io::Error| {
             RuntimeError::Internal(format!("cannot save the container: {error}"))
@@ -153,7 +156,7 @@ fn make(
         undo(engine, &record, &resolved);
         return Err(error);
     }
-    Ok((record, warnings))
+    Ok((record, warnings, resolved.holds))
 }
 
 /// The daemon's log driver where none is named, and its options where none are given for it.
@@ -212,6 +215,8 @@ fn undo(engine: &Engine, record: &Record, resolved: &Resolved) {
         tracing::warn!(container = %record.id, ?removed, ?cleared, "left over from a failed creation");
     }
     for name in &resolved.made {
-        engine.volumes.remove_unused(engine, name, &record.id);
+        engine
+            .volumes
+            .remove_unused(&engine.containers, name, &record.id);
     }
 }

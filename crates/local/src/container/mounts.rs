@@ -11,6 +11,7 @@ use coracle_runtime::{Result, RuntimeError};
 
 use super::record::MountRecord;
 use crate::engine::Engine;
+use crate::volumes::{self, Hold};
 
 const PROPAGATIONS: [&str; 6] = [
     "private", "rprivate", "shared", "rshared", "slave", "rslave",
@@ -20,10 +21,23 @@ const PROPAGATIONS: [&str; 6] = [
 /// and removed again if the creation fails).
 #[derive(Debug, Default)]
 pub(crate) struct Resolved {
+    /// The container's id.
+    container: String,
     pub(crate) mounts: Vec<MountRecord>,
     pub(crate) made: Vec<String>,
     /// Volumes to be filled with the image's content if they are empty: name and path inside.
     pub(crate) fill: Vec<(String, String)>,
+    /// Keep all of its volumes there until the container can be found as their user.
+    pub(crate) holds: Vec<Hold>,
+}
+
+impl Resolved {
+    pub(crate) fn of(container: &str) -> Self {
+        Self {
+            container: container.to_owned(),
+            ..Default::default()
+        }
+    }
 }
 
 /// Resolves all of them. On an error, `resolved.made` still tells what to undo.
@@ -36,6 +50,12 @@ pub(crate) fn resolve(
     let mut all: BTreeMap<String, MountRecord> = BTreeMap::new();
     for from in &host.volumes_from {
         for mount in volumes_from(engine, from)? {
+            if mount.point.kind == "volume" {
+                let hold = engine
+                    .volumes
+                    .hold(&resolved.container, &mount.point.name)?;
+                resolved.holds.push(hold);
+            }
             all.insert(mount.point.destination.clone(), mount);
         }
     }
@@ -177,6 +197,13 @@ fn long_form(engine: &Engine, mount: &Mount, resolved: &mut Resolved) -> Result<
                     driver.name
                 )));
             }
+            if !volumes::is_local(&options.subpath) {
+                return Err(invalid(
+                    "invalid mount config for type \"volume\": subpath must be a relative path \
+                     within the volume"
+                        .into(),
+                ));
+            }
             if mount.source.starts_with('/') {
                 return Err(invalid(format!(
                     "invalid mount config for type \"volume\": invalid mount path: '{}' mount path must be a volume's name",
@@ -271,7 +298,8 @@ fn volume(
         labels,
         ..Default::default()
     };
-    let (volume, new) = engine.volumes.create(spec, anonymous)?;
+    let (volume, new, hold) = engine.volumes.create_for(&resolved.container, spec)?;
+    resolved.holds.push(hold);
     if new {
         engine.emit_volume("create", &volume.name);
         if anonymous {

@@ -100,6 +100,11 @@ impl Record {
         Ok(record)
     }
 
+    /// Whether there is a container, readable or not.
+    pub(crate) fn is_there(dirs: &Dirs) -> bool {
+        dirs.root.join(CONFIG_FILE).exists()
+    }
+
     /// Makes the container's directory one that the next start clears away.
     pub(crate) fn forget(dirs: &Dirs) -> io::Result<()> {
         match std::fs::remove_file(dirs.root.join(CONFIG_FILE)) {

@@ -104,6 +104,13 @@ impl Actor {
         let internal = |what: &str, error: std::io::Error| {
             RuntimeError::Internal(format!("cannot remove {what} of the container: {error}"))
         };
+        let volumes = volumes || self.record.host_config.auto_remove;
+        if !volumes {
+            self.engine
+                .volumes
+                .disown(&self.record.mounts)
+                .map_err(|error| internal("the volumes", error))?;
+        }
         // From here on the next start finishes the job.
         Record::forget(&self.dirs).map_err(|error| internal("the configuration", error))?;
         let engine = self.engine.clone();
@@ -115,11 +122,11 @@ impl Actor {
             })?;
             durable::remove_dir(&dirs.bundle).map_err(|error| internal("the bundle", error))?;
             durable::remove_dir(&dirs.root).map_err(|error| internal("the directory", error))?;
-            if volumes || record.host_config.auto_remove {
+            if volumes {
                 for mount in record.mounts.iter().filter(|mount| mount.anonymous) {
                     engine
                         .volumes
-                        .remove_unused(&engine, &mount.point.name, &record.id);
+                        .remove_unused(&engine.containers, &mount.point.name, &record.id);
                 }
             }
             Ok(())
