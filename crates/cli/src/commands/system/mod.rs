@@ -1,0 +1,5 @@
+//! `system`.
+
+mod launch;
+
+pub(crate) use launch::LaunchArgs;
