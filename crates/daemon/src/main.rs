@@ -22,6 +22,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// Gives memory back after a burst, which the system's allocator, with an arena for each of many
+/// short-lived threads, does not: an idle daemon is to stay small.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args = settings::Args::parse();
     match run::run(args) {
