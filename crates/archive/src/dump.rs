@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 
-use rustix::fs::{FileType, Mode, OFlags, Statx};
+use rustix::fs::{FileType, Mode, OFlags, SeekFrom, Statx, StatxFlags};
 use rustix::io::Errno;
 
 use crate::apply::{OPAQUE, WHITEOUT};
 use crate::entry::{Entry, Kind, Time};
-use crate::error::{Error, Result, failed};
+use crate::error::{Error, Result, failed, shown};
 use crate::path::{Missing, join, open_place, resolve, split};
 use crate::walk::{Step, Walker};
 use crate::write::TarWriter;
@@ -64,8 +65,9 @@ pub fn write_tree<W: Write>(
     while let Some(step) = walker.next_step()? {
         let relative = step.path.get(start.len()..).unwrap_or_default();
         let relative = relative.strip_prefix(b"/").unwrap_or(relative);
-        let on_other =
-            opts.one_mount && *mount.get_or_insert(step.stat.stx_mnt_id) != step.stat.stx_mnt_id;
+        let here = mount_of(&step);
+        let top = *mount.get_or_insert(here);
+        let on_other = opts.one_mount && here.is_some() && here != top;
         let name = match (relative, &opts.rename[..]) {
             (b"", b"") => continue,
             (b"", rename) => rename.to_vec(),
@@ -111,9 +113,7 @@ impl TreeWriter<'_> {
                 walker.skip();
             }
         }
-        Err(Error::NotFound {
-            path: crate::error::shown(real),
-        })
+        Err(Error::NotFound { path: shown(real) })
     }
 
     fn step<W: Write>(
@@ -224,24 +224,47 @@ impl TreeWriter<'_> {
         }
         entry.xattrs = xattrs(Carrier::Open(fd.as_fd()), &step.path)?;
         out.entry(&entry)?;
-        let mut file = File::from(fd);
-        while out.missing() > 0 {
-            let want = usize::try_from(out.missing())
+        let holes = (stat.st_blocks as u64).saturating_mul(512) < entry.size;
+        self.contents(&File::from(fd), entry.size, holes, out)
+            .map_err(|e| e.unwrap_or_else(|source| read_failed(&step.path, source)))
+    }
+
+    /// Copies a file's contents; holes aren't read. An inner error is the file's.
+    fn contents<W: Write>(
+        &mut self,
+        file: &File,
+        size: u64,
+        holes: bool,
+        out: &mut TarWriter<W>,
+    ) -> std::result::Result<(), std::result::Result<Error, io::Error>> {
+        let mut at = 0;
+        let mut data = if holes {
+            data_after(file, 0, size)
+        } else {
+            (0, size)
+        };
+        while at < size {
+            if at >= data.1 {
+                data = data_after(file, at, size);
+            }
+            if at < data.0 {
+                out.hole(data.0 - at).map_err(Ok)?;
+                at = data.0;
+                continue;
+            }
+            let want = usize::try_from(data.1 - at)
                 .unwrap_or(usize::MAX)
                 .min(BUFFER);
             let space = self.buffer.get_mut(..want).unwrap_or_default();
-            match file.read(space) {
+            match file.read_at(space, at) {
+                // It got shorter.
                 Ok(0) => break,
-                Ok(n) => out.data(space.get(..n).unwrap_or_default())?,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => {
-                    let path = crate::error::shown(&step.path);
-                    return Err(Error::Io {
-                        op: "read",
-                        path,
-                        source,
-                    });
+                Ok(n) => {
+                    out.data(space.get(..n).unwrap_or_default()).map_err(Ok)?;
+                    at += n as u64;
                 }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Err(e)),
             }
         }
         Ok(())
@@ -288,6 +311,41 @@ impl TreeWriter<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Where a file's next data begins and ends, at or after an offset below `size`.
+fn data_after(file: &File, at: u64, size: u64) -> (u64, u64) {
+    let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+        Ok(start) => start.clamp(at, size),
+        Err(Errno::NXIO) => return (size, size),
+        // The file system doesn't tell: everything is data.
+        Err(_) => return (at, size),
+    };
+    match rustix::fs::seek(file, SeekFrom::Hole(start)) {
+        Ok(end) if end > start => (start, end.min(size)),
+        _ => (start, size),
+    }
+}
+
+fn read_failed(path: &[u8], source: io::Error) -> Error {
+    Error::Io {
+        op: "read",
+        path: shown(path),
+        source,
+    }
+}
+
+/// The mount that something is on; before Linux 5.8 the device has to do, and it tells about
+/// directories only.
+fn mount_of(step: &Step<'_>) -> Option<(u64, u32, u32)> {
+    let stat = &step.stat;
+    if stat.stx_mask & StatxFlags::MNT_ID.bits() != 0 {
+        Some((stat.stx_mnt_id, 0, 0))
+    } else if step.file_type().is_dir() {
+        Some((0, stat.stx_dev_major, stat.stx_dev_minor))
+    } else {
+        None
     }
 }
 

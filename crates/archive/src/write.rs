@@ -78,6 +78,16 @@ impl<W: Write> TarWriter<W> {
         self.put(data)
     }
 
+    /// Writes zeros as contents of the current entry; what exceeds its size is cut off.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn hole(&mut self, bytes: u64) -> Result<()> {
+        let bytes = bytes.min(self.remaining);
+        self.remaining -= bytes;
+        self.zeros(bytes)
+    }
+
     /// Bytes that the current entry still needs.
     pub fn missing(&self) -> u64 {
         self.remaining

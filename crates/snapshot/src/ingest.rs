@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 const CHUNK: usize = 256 << 10;
 
 /// Chunks that a thread may be ahead of the next.
-const AHEAD: usize = 8;
+const AHEAD: usize = 4;
 
 /// A piece of the uncompressed stream.
 #[derive(Default)]

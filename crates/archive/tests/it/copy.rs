@@ -207,7 +207,7 @@ fn racing_links_never_lead_out() {
     let place = Place::new();
     std::fs::create_dir_all(place.at("d/real")).unwrap();
     let mut tar = Tar::default();
-    for i in 0..200 {
+    for i in 0..20 {
         tar = tar
             .raw(Raw::new(format!("d/real/sub{i}/"), b'5').mode(0o777))
             .file(&format!("d/real/sub{i}/precious"), "evil")
@@ -227,7 +227,8 @@ fn racing_links_never_lead_out() {
                 }
             }
         });
-        for _ in 0..30 {
+        let start = std::time::Instant::now();
+        while start.elapsed() < std::time::Duration::from_secs(1) {
             let _ = extract(&place, "/", &tar, false);
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);

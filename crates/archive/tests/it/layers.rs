@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use coracle_archive::{Limits, OverlayAttrs, Owners, apply_layer};
 
 use crate::common::{Place, Raw, Tar, options, root};
+use crate::write::picture;
 
 fn xattr(path: &std::path::Path, name: &str) -> Option<Vec<u8>> {
     let mut value = vec![0; 4096];
@@ -465,4 +466,42 @@ fn sync_and_limits_are_honoured() {
     };
     let error = apply_layer(&tar[..], &place.root(), &opts).unwrap_err();
     assert_eq!(error.to_string(), "the archive has more than 1 entries");
+}
+
+/// A tree of this machine, packed by GNU tar, looks as if GNU tar had unpacked it.
+#[test]
+fn real_trees_look_as_gnu_tar_unpacks_them() {
+    let source = std::path::Path::new("/usr/include/linux/netfilter");
+    if !root() || !source.is_dir() {
+        println!("skipped: needs /usr/include/linux/netfilter");
+        return;
+    }
+    let (ours, theirs) = (Place::new(), Place::new());
+    let packed = std::process::Command::new("tar")
+        .args(["--format=pax", "-cC"])
+        .arg(source)
+        .arg(".")
+        .output();
+    let Ok(packed) = packed else {
+        println!("skipped: needs tar");
+        return;
+    };
+    let tar = theirs.dir.path().join("outside/t.tar");
+    std::fs::write(&tar, &packed.stdout).unwrap();
+    let status = std::process::Command::new("tar")
+        .args(["--numeric-owner", "-xpf"])
+        .arg(&tar)
+        .arg("-C")
+        .arg(theirs.root())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let applied = ours.apply(&packed.stdout).unwrap();
+    assert!(applied.pending.is_empty());
+    let (ours, theirs) = (picture(&ours.root()), picture(&theirs.root()));
+    assert_eq!(ours.len() as u64, applied.entries);
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert_eq!(ours, theirs);
+    }
+    assert_eq!(ours.len(), theirs.len());
 }

@@ -29,7 +29,7 @@ fn names(tar: &[u8]) -> Vec<String> {
 }
 
 /// What a tree looks like, for comparing two of them.
-fn picture(root: &std::path::Path) -> Vec<String> {
+pub(crate) fn picture(root: &std::path::Path) -> Vec<String> {
     let dir = std::fs::File::open(root).unwrap();
     let mut walker = coracle_archive::Walker::new(dir.as_fd());
     let mut lines = Vec::new();
@@ -208,11 +208,14 @@ fn sockets_are_left_out_and_holes_are_zeros() {
     let _socket = std::os::unix::net::UnixListener::bind(place.at("socket")).unwrap();
     let file = std::fs::File::create(place.at("sparse")).unwrap();
     file.set_len(3 << 20).unwrap();
+    file.write_all_at(b"middle", 1 << 20).unwrap();
     file.write_all_at(b"end", (3 << 20) - 3).unwrap();
     let tar = dump(&place, "", &WriteOptions::default());
     assert_eq!(names(&tar), ["sparse"]);
     assert_eq!(tar.len(), (3 << 20) + 512 + 1024);
-    assert_eq!(&tar[(3 << 20) + 509..(3 << 20) + 512], b"end");
+    let contents = &tar[512..512 + (3 << 20)];
+    assert_eq!(contents, std::fs::read(place.at("sparse")).unwrap());
+    assert!(contents.ends_with(b"end") && contents[1 << 20..].starts_with(b"middle"));
 }
 
 #[test]
@@ -327,4 +330,26 @@ proptest! {
         }
         prop_assert_eq!(reader.next_entry().unwrap(), None);
     }
+}
+
+#[test]
+fn other_mounts_are_shown_empty() {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    if !root() || !mounts.contains(" /dev/pts ") || !mounts.contains(" /dev/shm ") {
+        println!("skipped: needs /dev/pts and /dev/shm");
+        return;
+    }
+    let dev = std::fs::File::open("/dev").unwrap();
+    let listed = |one_mount| {
+        let opts = WriteOptions {
+            one_mount,
+            ..WriteOptions::default()
+        };
+        let mut out = TarWriter::new(Vec::new());
+        write_tree(dev.as_fd(), b"", &mut out, &opts).unwrap();
+        names(&out.finish().unwrap())
+    };
+    let names = listed(true);
+    assert!(names.contains(&"pts/".to_owned()) && names.contains(&"shm/".to_owned()));
+    assert!(!names.contains(&"pts/ptmx".to_owned()), "{names:?}");
 }
