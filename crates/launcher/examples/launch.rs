@@ -84,6 +84,7 @@ fn run(
         groups: Vec::new(),
         default_home: true,
         init: false,
+        die_with_caller: false,
         stdio: Stdio {
             stdin: Some(rustix::stdio::stdin().try_clone_to_owned()?),
             stdout: Some(rustix::stdio::stdout().try_clone_to_owned()?),

@@ -82,10 +82,7 @@ pub(crate) fn second_stage(caller: &Caller, job: InitJob, mut subject: Subject) 
 
     let personality = linux.personality().as_ref();
     let (prepared, warnings) = subject.prepare(caller, &root, &identity, console, personality)?;
-    // From here on the end of the caller's orders is the end of this process as well. The signal
-    // would come with the end of the thread that called, which need not be the one that starts it.
-    rustix::process::set_parent_process_death_signal(None)
-        .during(Stage::Process, || "clear the parent death signal")?;
+    // Both of these fail without a caller: so there was one when the death signal was set.
     caller.tell(&Report::Ready { warnings })?;
     caller.wait_for_start()?;
     if init {

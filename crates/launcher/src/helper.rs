@@ -119,6 +119,7 @@ fn first_stage(caller: &Caller) -> Step<()> {
         groups,
         default_home,
         cgroup,
+        die_with_caller,
         stdio,
     } = *job;
     let mut fds = fds.into_iter();
@@ -163,6 +164,7 @@ fn first_stage(caller: &Caller) -> Step<()> {
             user,
             groups,
             default_home,
+            die_with_caller,
             streams,
             proc,
             warnings: std::mem::take(&mut warnings),

@@ -50,6 +50,7 @@ pub(crate) struct Job {
     pub(crate) groups: Vec<String>,
     pub(crate) default_home: bool,
     pub(crate) cgroup: Vec<PathBuf>,
+    pub(crate) die_with_caller: bool,
     /// Which of the standard streams come as descriptors.
     pub(crate) stdio: [bool; 3],
 }

@@ -23,8 +23,7 @@ pub(crate) fn second_stage(caller: &Caller, subject: Subject) -> Step<()> {
         .then(|| Console::open_in(&root, caller, process.console_size(), identity.uid))
         .transpose()?;
     let (prepared, warnings) = subject.prepare(caller, &root, &identity, console, None)?;
-    rustix::process::set_parent_process_death_signal(None)
-        .during(Stage::Process, || "clear the parent death signal")?;
+    // This fails without a caller: so there was one when the death signal was set.
     caller.tell(&Report::Ready { warnings })?;
     Err(prepared.execute())
 }

@@ -19,6 +19,16 @@ use crate::{check, idmap, sys};
 /// By this name as its `argv[0]` a program knows that it is to be a launch helper.
 pub(crate) const HELPER: &str = "coracle-launch";
 
+/// A process of this program that waits to be told what to launch.
+///
+/// The thread that starts it is for the kernel the parent of what is launched: what is half made,
+/// and what has `die_with_caller` set, dies with that thread. A program's first thread lives as long
+/// as the program.
+///
+/// Dropping it ends the process.
+#[derive(Debug)]
+pub struct Helper(Launch);
+
 /// A container that is complete but for the execution of its command.
 ///
 /// Dropping it kills the process and takes its exit status.
@@ -44,13 +54,27 @@ pub struct Process {
 /// command.
 ///
 /// Blocks for some milliseconds, and never in an async runtime's sense: call it on a thread that
-/// may. A half-made container dies with its caller; it needs neither this thread nor anything else
-/// of the caller's between this call and [`Created::start`].
+/// may. A half-made container dies with this thread: to have it die with another one, let that
+/// start a [`Helper`].
 ///
 /// # Errors
 /// Anything that can't be honoured is refused by name; what fails tells at which [`crate::Stage`].
 /// Nothing is left behind.
 pub fn create(request: &InitRequest) -> Result<Created, Error> {
+    check::init(request)?;
+    Helper::start(&request.id)?.create(request)
+}
+
+/// Starts a process in a running container. Returns when its command is being executed.
+///
+/// # Errors
+/// As [`create`] and [`Created::start`].
+pub fn exec(request: &ExecRequest) -> Result<Process, Error> {
+    check::exec(request)?;
+    Helper::start("exec")?.exec(request)
+}
+
+fn create_by(helper: Helper, request: &InitRequest) -> Result<Created, Error> {
     check::init(request)?;
     let mut spec = request.spec.clone();
     let process = spec.process().clone().ok_or_else(check::no_process)?;
@@ -75,18 +99,15 @@ pub fn create(request: &InitRequest) -> Result<Created, Error> {
         groups: request.groups.clone(),
         default_home: request.default_home,
         cgroup: request.cgroup.clone().unwrap_or_default(),
+        die_with_caller: request.die_with_caller,
         stdio: streams(&request.stdio),
     };
-    let mut launch = Launch::begin(&request.id, job, &request.stdio, None)?;
+    let mut launch = Launch::begin(helper, job, &request.stdio, None)?;
     launch.until_ready(new_user.then_some(&maps), seccomp.as_ref())?;
     Ok(Created(launch))
 }
 
-/// Starts a process in a running container. Returns when its command is being executed.
-///
-/// # Errors
-/// As [`create`] and [`Created::start`].
-pub fn exec(request: &ExecRequest) -> Result<Process, Error> {
+fn exec_by(helper: Helper, request: &ExecRequest) -> Result<Process, Error> {
     check::exec(request)?;
     let (pidfd, namespaces) = namespaces::of_process(request.init_pid)?;
     let job = Job {
@@ -96,12 +117,67 @@ pub fn exec(request: &ExecRequest) -> Result<Process, Error> {
         groups: request.groups.clone(),
         default_home: request.default_home,
         cgroup: request.cgroup.clone().unwrap_or_default(),
+        die_with_caller: request.die_with_caller,
         stdio: streams(&request.stdio),
     };
-    let mut launch = Launch::begin("exec", job, &request.stdio, Some(pidfd.as_fd()))?;
+    let mut launch = Launch::begin(helper, job, &request.stdio, Some(pidfd.as_fd()))?;
     launch.until_ready(None, request.seccomp.as_ref())?;
     launch.until_executed()?;
     launch.into_process()
+}
+
+impl Helper {
+    /// Starts one; `name` shows among its arguments, for people who look at processes.
+    ///
+    /// Takes less than a millisecond, but for a first call that has to copy the program.
+    ///
+    /// # Errors
+    /// If the program can't be executed again.
+    pub fn start(name: &str) -> Result<Helper, Error> {
+        let (socket, theirs) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .map_err(|errno| Error::Launcher(format!("socketpair: {errno}")))?;
+        let program = executable()
+            .map_err(|error| Error::Launcher(format!("preparing the program: {error}")))?;
+        // No pre_exec and no changed ids: so this is posix_spawn, which copies no page tables.
+        let process = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
+            .arg0(HELPER)
+            .arg(name)
+            .env_clear()
+            .stdin(ChildStdio::from(theirs))
+            .stdout(ChildStdio::null())
+            .stderr(ChildStdio::null())
+            .spawn()
+            .map_err(|error| Error::Launcher(format!("running the helper: {error}")))?;
+        Ok(Helper(Launch {
+            socket,
+            process,
+            pid: None,
+            pidfd: None,
+            console: None,
+            warnings: Vec::new(),
+        }))
+    }
+
+    /// As [`create`], on any thread.
+    ///
+    /// # Errors
+    /// As [`create`].
+    pub fn create(self, request: &InitRequest) -> Result<Created, Error> {
+        create_by(self, request)
+    }
+
+    /// As [`exec`], on any thread.
+    ///
+    /// # Errors
+    /// As [`exec`].
+    pub fn exec(self, request: &ExecRequest) -> Result<Process, Error> {
+        exec_by(self, request)
+    }
 }
 
 impl Created {
@@ -150,7 +226,7 @@ struct Maps {
 #[derive(Debug)]
 struct Launch {
     socket: OwnedFd,
-    helper: Child,
+    process: Child,
     pid: Option<Pid>,
     pidfd: Option<OwnedFd>,
     console: Option<OwnedFd>,
@@ -159,39 +235,12 @@ struct Launch {
 
 impl Launch {
     fn begin(
-        id: &str,
+        helper: Helper,
         job: Job,
         stdio: &Stdio,
         pidfd: Option<BorrowedFd<'_>>,
     ) -> Result<Launch, Error> {
-        let (ours, theirs) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .map_err(|errno| Error::Launcher(format!("socketpair: {errno}")))?;
-        let program = executable()
-            .map_err(|error| Error::Launcher(format!("preparing the program: {error}")))?;
-        // No pre_exec and no changed ids: so this is posix_spawn, which copies no page tables.
-        let helper = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
-            .arg0(HELPER)
-            // For people who look at processes.
-            .arg(id)
-            .env_clear()
-            .stdin(ChildStdio::from(theirs))
-            .stdout(ChildStdio::null())
-            .stderr(ChildStdio::null())
-            .spawn()
-            .map_err(|error| Error::Launcher(format!("running the helper: {error}")))?;
-        let launch = Launch {
-            socket: ours,
-            helper,
-            pid: None,
-            pidfd: None,
-            console: None,
-            warnings: Vec::new(),
-        };
+        let Helper(launch) = helper;
         let fds: Vec<_> = [&stdio.stdin, &stdio.stdout, &stdio.stderr]
             .into_iter()
             .flatten()
@@ -239,7 +288,7 @@ impl Launch {
             match report {
                 Report::NeedsMaps => {
                     if let Some(maps) = maps {
-                        idmap::write(self.helper.id(), &maps.uids, &maps.gids)?;
+                        idmap::write(self.process.id(), &maps.uids, &maps.gids)?;
                     }
                     self.order(&Order::Mapped, &[])?;
                     self.send_filter(seccomp)?;
@@ -263,7 +312,7 @@ impl Launch {
                 Err(_) => return Err(self.died()),
             }
         }
-        self.helper
+        self.process
             .wait()
             .map_err(|error| Error::Launcher(format!("waiting for the helper: {error}")))?;
         Ok(())
@@ -292,7 +341,7 @@ impl Launch {
 
     /// The helper hung up without a word.
     fn died(&mut self) -> Error {
-        let stage = self.helper.wait().ok().filter(|status| !status.success());
+        let stage = self.process.wait().ok().filter(|status| !status.success());
         let why = match (stage, self.pid) {
             (Some(status), _) => status.to_string(),
             (None, Some(pid)) => {
@@ -342,7 +391,7 @@ impl Drop for Launch {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
             let _ = rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
         }
-        let _ = self.helper.wait();
+        let _ = self.process.wait();
     }
 }
 

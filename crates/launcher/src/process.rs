@@ -12,6 +12,7 @@ use coracle_seccomp::Program;
 use oci_spec::runtime::{LinuxPersonality, Process};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
 
 use crate::caps::{self, Sets};
 use crate::console::Console;
@@ -48,6 +49,7 @@ pub(crate) struct Subject {
     pub(crate) user: Option<String>,
     pub(crate) groups: Vec<String>,
     pub(crate) default_home: bool,
+    pub(crate) die_with_caller: bool,
     pub(crate) streams: Streams,
     /// The host's /proc.
     pub(crate) proc: OwnedFd,
@@ -62,6 +64,7 @@ pub(crate) struct Prepared {
     sets: Sets,
     filter: Option<Program>,
     no_new_privileges: bool,
+    die_with_caller: bool,
     label: Option<Label>,
     terminal: Option<Console>,
     streams: [OwnedFd; 3],
@@ -139,6 +142,7 @@ impl Subject {
                 .during(Stage::Credentials, || "set no_new_privs")?;
         }
         sets.prepare()?;
+        bind_to_parent(self.die_with_caller)?;
         let prepared = Prepared {
             file,
             args,
@@ -146,6 +150,7 @@ impl Subject {
             sets,
             filter: caller.filter()?,
             no_new_privileges,
+            die_with_caller: self.die_with_caller,
             label,
             terminal: console,
             streams,
@@ -263,6 +268,16 @@ impl Prepared {
         Ok(())
     }
 
+    /// Binds this process, which `parent` has just forked, to it as that is bound to the caller.
+    pub(crate) fn follow(&self, parent: Option<Pid>) -> Step<()> {
+        bind_to_parent(self.die_with_caller)?;
+        // It could have ended before.
+        if self.die_with_caller && rustix::process::getppid() != parent {
+            return Err(Failure::new(Stage::Process, "the reaper has ended"));
+        }
+        Ok(())
+    }
+
     pub(crate) fn has_terminal(&self) -> bool {
         self.terminal.is_some()
     }
@@ -280,6 +295,15 @@ impl Prepared {
         }
         Ok(())
     }
+}
+
+/// Lets the kernel kill this process when its parent ends, or no longer.
+///
+/// Changing to another user takes that back, so it comes after; giving up capabilities doesn't.
+/// Whoever calls this must then find the caller alive, which could have ended before.
+fn bind_to_parent(bound: bool) -> Step<()> {
+    rustix::process::set_parent_process_death_signal(bound.then_some(Signal::KILL))
+        .during(Stage::Process, || "set the parent death signal")
 }
 
 pub(crate) fn dup_streams(

@@ -16,9 +16,13 @@ pub(crate) fn serve(caller: &Caller, prepared: Prepared) -> Step<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .during(Stage::Process, || "become a reaper")?;
     sys::block_signals();
+    let reaper = Some(rustix::process::getpid());
     let Some(command) = sys::fork().during(Stage::Process, || "fork the command")? else {
         sys::reset_signals();
-        let failure = prepared.execute();
+        let failure = match prepared.follow(reaper) {
+            Ok(()) => prepared.execute(),
+            Err(failure) => failure,
+        };
         sys::exit(caller.fail(failure));
     };
     let _ = rustix::thread::set_name(c"init");

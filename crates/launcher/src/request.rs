@@ -65,6 +65,13 @@ pub struct InitRequest {
     /// Docker's `--init`: the first process is a reaper of the launcher's own, which forwards
     /// signals to the command, its child.
     pub init: bool,
+    /// The first process is killed when the caller ends, however that ends. The kernel takes the
+    /// thread that started the [`Helper`](crate::Helper) for the caller.
+    ///
+    /// A process that changes its user or is given privileges by the file that it executes gets
+    /// away (`PR_SET_PDEATHSIG` in prctl(2)): with `init` only the command can, not the first
+    /// process.
+    pub die_with_caller: bool,
     /// The standard streams.
     pub stdio: Stdio,
 }
@@ -87,6 +94,9 @@ pub struct ExecRequest {
     pub default_home: bool,
     /// The system call filter, which is the container's (`linux.seccomp`) unless it's privileged.
     pub seccomp: Option<LinuxSeccomp>,
+    /// As in [`InitRequest`]. In a pid namespace of the container's own it ends with its first
+    /// process anyway.
+    pub die_with_caller: bool,
     /// The standard streams.
     pub stdio: Stdio,
 }

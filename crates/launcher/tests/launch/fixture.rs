@@ -169,6 +169,7 @@ impl Bundle {
             groups: Vec::new(),
             default_home: true,
             init: false,
+            die_with_caller: false,
             stdio: Stdio::default(),
         }
     }
@@ -293,6 +294,7 @@ impl Sleeper {
             groups: Vec::new(),
             default_home: true,
             seccomp: None,
+            die_with_caller: false,
             stdio: Stdio::default(),
         }
     }

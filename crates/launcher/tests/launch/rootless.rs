@@ -147,6 +147,7 @@ pub(crate) fn run_if_child() -> Option<u8> {
         groups: Vec::new(),
         default_home: true,
         init: false,
+        die_with_caller: false,
         stdio: coracle_launcher::Stdio::default(),
     };
     let output = run(request);

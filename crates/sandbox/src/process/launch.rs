@@ -1,78 +1,60 @@
-//! The thread that makes the container's first process. A half-made container dies with the
-//! thread that made it, so it is one and the same until the command runs.
+//! Makes the container's processes, in the launcher's steps.
+//!
+//! The kernel kills them when the thread that started their helper ends. So that is done on the
+//! thread that serves everything, which ends with this program; what takes longer is not.
 
 use std::os::fd::OwnedFd;
-use std::sync::mpsc;
-use std::thread;
 
 use coracle_launcher::Created;
 use coracle_launcher::Error;
+use coracle_launcher::ExecRequest;
+use coracle_launcher::Helper;
 use coracle_launcher::InitRequest;
 use coracle_launcher::Process;
-use tokio::sync::oneshot;
 
-/// Waits for the order to start a container that is made. Dropping it unmakes the container.
+/// A container that is made and waits to be started. Dropping it unmakes the container, which
+/// blocks for a moment.
 #[derive(Debug)]
 pub(crate) struct Pending {
     pub(crate) pid: i32,
     pub(crate) console: Option<OwnedFd>,
-    order: mpsc::Sender<Order>,
-}
-
-struct Order {
-    answer: oneshot::Sender<Result<Process, Error>>,
+    created: Created,
 }
 
 /// Makes a container.
 pub(crate) async fn create(request: InitRequest) -> Result<Pending, Error> {
-    let (answer, created) = oneshot::channel();
-    let work = move || {
-        let (pid, console, process) = match coracle_launcher::create(&request) {
-            Ok(mut process) => (process.pid(), process.console(), process),
-            Err(error) => return drop(answer.send(Err(error))),
-        };
-        // Our copies of the process' streams: with them open its output would never end.
-        drop(request);
-        let (order, orders) = mpsc::channel();
-        if answer
-            .send(Ok(Pending {
-                pid,
-                console,
-                order,
-            }))
-            .is_ok()
-        {
-            finish(process, &orders);
-        }
-    };
-    spawn(work)?;
-    created.await.unwrap_or_else(|_| Err(lost()))
+    let helper = Helper::start(&request.id)?;
+    blocking(move || {
+        // The request's copies of the process' streams go with it: with them open its output
+        // would never end.
+        let mut created = helper.create(&request)?;
+        Ok(Pending {
+            pid: created.pid(),
+            console: created.console(),
+            created,
+        })
+    })
+    .await
 }
 
-fn finish(created: Created, orders: &mpsc::Receiver<Order>) {
-    if let Ok(Order { answer }) = orders.recv() {
-        // Nobody to take it: the sandbox is being deleted, which ends what is in its cgroup.
-        let _ = answer.send(created.start());
-    }
+/// Starts a further process in a container.
+pub(crate) async fn exec(request: ExecRequest) -> Result<Process, Error> {
+    let helper = Helper::start("exec")?;
+    blocking(move || helper.exec(&request)).await
 }
 
 impl Pending {
     /// Executes the command.
     pub(crate) async fn start(self) -> Result<Process, Error> {
-        let (answer, started) = oneshot::channel();
-        self.order.send(Order { answer }).map_err(|_| lost())?;
-        started.await.unwrap_or_else(|_| Err(lost()))
+        blocking(move || self.created.start()).await
     }
 }
 
-/// Does what blocks on a thread of its own.
-fn spawn(work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-    match thread::Builder::new().name("launch".into()).spawn(work) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Error::Launcher(format!("cannot make a thread: {error}"))),
-    }
-}
-
-fn lost() -> Error {
-    Error::Launcher("its thread ended".into())
+/// Does what blocks on another thread.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let work = tokio::task::spawn_blocking(work);
+    work.await
+        .unwrap_or_else(|error| Err(Error::Launcher(format!("its thread ended: {error}"))))
 }

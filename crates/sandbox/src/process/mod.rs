@@ -202,10 +202,7 @@ impl Sandbox for ProcessSandbox {
         let request = request::exec(&self.config, config, init.pid(), cgroup.paths(), stdio);
         let mut process = {
             let _launching = self.orphans.launching();
-            tokio::task::spawn_blocking(move || coracle_launcher::exec(&request))
-                .await
-                .map_err(|error| SandboxError::internal(error.to_string()))?
-                .map_err(from_launcher)?
+            launch::exec(request).await.map_err(from_launcher)?
         };
         let mut terminal = None;
         if let Some(console) = process.console.take() {

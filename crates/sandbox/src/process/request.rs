@@ -34,6 +34,7 @@ pub(crate) fn init(config: &TaskConfig, cgroup: Vec<PathBuf>, stdio: Stdio) -> I
         groups: config.groups.clone(),
         default_home: true,
         init: config.init,
+        die_with_caller: true,
         stdio,
     }
 }
@@ -66,6 +67,7 @@ pub(crate) fn exec(
         groups: exec.groups.clone(),
         default_home: true,
         seccomp: linux.and_then(|linux| linux.seccomp().clone()),
+        die_with_caller: true,
         stdio,
     }
 }
