@@ -6,10 +6,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use coracle_runtime::exec::{Exec, ExecSpec, StartExec};
-use coracle_runtime::io::{Attached, TerminalSize};
+use coracle_runtime::io::{Attached, BoxStream, StreamKind, TerminalSize};
 use coracle_runtime::{Result, RuntimeError, Status};
 use coracle_task::{Client, ExecConfig, TaskError};
+use futures_util::{StreamExt, stream};
+use tokio::sync::oneshot;
 
 use super::actor::task_error;
 use super::attach;
@@ -202,8 +205,24 @@ pub(crate) async fn start(
     });
     let action = format!("exec_start: {}", exec.spec.cmd.join(" "));
     handle.emit_with(engine, &action, &[("execID", id)]);
-    tokio::spawn(watch(engine.clone(), handle, run.client, id.to_owned()));
-    Ok(attached.map(|attached| attach::live(attached, stdin, exec.spec.tty)))
+    let (ended, end) = oneshot::channel();
+    let watch = watch(engine.clone(), handle, run.client, id.to_owned(), ended);
+    tokio::spawn(watch);
+    Ok(attached.map(|attached| {
+        let mut attached = attach::live(attached, stdin, exec.spec.tty);
+        attached.output = until(attached.output, end);
+        attached
+    }))
+}
+
+/// An output that ends when the process has, not when it closes its streams: who reads to the end
+/// and then asks for the exit code must get it.
+fn until(
+    output: BoxStream<(StreamKind, Bytes)>,
+    end: oneshot::Receiver<()>,
+) -> BoxStream<(StreamKind, Bytes)> {
+    let end = stream::once(end).filter_map(|_| std::future::ready(None));
+    Box::pin(output.chain(end))
 }
 
 async fn launch(
@@ -241,7 +260,13 @@ fn exec_error(error: TaskError) -> RuntimeError {
 }
 
 /// Follows it to its end.
-async fn watch(engine: Arc<Engine>, handle: Handle, client: Client, id: String) {
+async fn watch(
+    engine: Arc<Engine>,
+    handle: Handle,
+    client: Client,
+    id: String,
+    ended: oneshot::Sender<()>,
+) {
     let exit = client.wait(Some(&id)).await;
     let code = match &exit {
         Ok(exit) => exit.code,
@@ -253,6 +278,7 @@ async fn watch(engine: Arc<Engine>, handle: Handle, client: Client, id: String) 
         exec.pid = 0;
         exec.exit_code = Some(code);
     });
+    let _ = ended.send(());
     let code = code.to_string();
     handle.emit_with(&engine, "exec_die", &[("execID", &id), ("exitCode", &code)]);
     let _ = handle.commands.send(Command::Refresh);
@@ -274,4 +300,21 @@ pub(crate) async fn resize(engine: &Engine, id: &str, size: TerminalSize) -> Res
         .resize(Some(id), size.rows, size.cols)
         .await
         .map_err(task_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn output_ends_with_the_process_not_with_its_streams() {
+        let (ended, end) = oneshot::channel();
+        let said = stream::iter([Ok((StreamKind::Stdout, Bytes::from("hi")))]);
+        let mut output = until(Box::pin(said), end);
+        assert!(matches!(output.next().await, Some(Ok(_))));
+        let mut rest = output.next();
+        assert!(futures_util::poll!(&mut rest).is_pending());
+        ended.send(()).unwrap();
+        assert!(rest.await.is_none());
+    }
 }
