@@ -4,7 +4,7 @@ use coracle_runtime::container::{ExitStatus, WaitCondition};
 use coracle_runtime::{Result, Status};
 use futures_util::future::BoxFuture;
 
-use super::handle::Handle;
+use super::handle::{Handle, Published};
 
 /// The wait is registered when this returns: what ends later is counted from now.
 pub(crate) fn wait(
@@ -18,10 +18,8 @@ pub(crate) fn wait(
             .wait_for(|now| {
                 now.removed
                     || match condition {
-                        WaitCondition::NotRunning => {
-                            let status = now.container.state.status;
-                            !status.is_alive() && status != Status::Restarting
-                        }
+                        // As in Docker, the end of a run counts even where a restart follows.
+                        WaitCondition::NotRunning => now.exits > exits || !runs(now),
                         WaitCondition::NextExit => now.exits > exits,
                         WaitCondition::Removed => false,
                     }
@@ -34,4 +32,10 @@ pub(crate) fn wait(
         };
         Ok(last)
     })
+}
+
+/// Whether it runs, or is about to again: Docker counts a container between two runs as running.
+fn runs(now: &Published) -> bool {
+    let status = now.container.state.status;
+    status.is_alive() || status == Status::Restarting
 }
