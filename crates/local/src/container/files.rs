@@ -1,7 +1,9 @@
 //! A container's files: copied in and out, exported, compared, committed.
 
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,6 +27,8 @@ use crate::pipe;
 struct Root {
     fd: OwnedFd,
     path: PathBuf,
+    /// Where the path is that of a mount, its last part: the root that stands for it has no name.
+    mount: Option<OsString>,
 }
 
 /// The root of a container: that of its process, or its layers mounted for us alone. With a volume
@@ -35,7 +39,11 @@ fn root(engine: &Engine, handle: &Handle, path: &str) -> Result<Root> {
     let state = &now.container.state;
     if state.status.is_alive() && state.pid > 0 {
         let fd = open(Path::new(&format!("/proc/{}/root", state.pid)))?;
-        return Ok(Root { fd, path: absolute });
+        return Ok(Root {
+            fd,
+            path: absolute,
+            mount: None,
+        });
     }
     let mount = now
         .record
@@ -52,18 +60,26 @@ fn root(engine: &Engine, handle: &Handle, path: &str) -> Result<Root> {
         let inside = absolute
             .strip_prefix(&mount.point.destination)
             .unwrap_or(Path::new(""));
-        if source.is_dir() && !inside.as_os_str().is_empty() {
-            // The trailing slash, which says what to do with a link, is lost by strip_prefix only
-            // where nothing else is left.
+        if source.is_dir() {
+            let whole = inside.as_os_str().is_empty();
+            // A trailing `/.` asks for what is in it.
+            let named = whole && !path.ends_with("/.");
             return Ok(Root {
                 fd: open(&source)?,
-                path: Path::new("/").join(inside),
+                // The trailing slash, which says what to do with a link, is lost by strip_prefix
+                // only where nothing else is left.
+                path: Path::new("/").join(if whole { Path::new(".") } else { inside }),
+                mount: absolute
+                    .file_name()
+                    .filter(|_| named)
+                    .map(OsStr::to_os_string),
             });
         }
     }
     Ok(Root {
         fd: engine.snapshots.mount(&handle.id)?,
         path: absolute,
+        mount: None,
     })
 }
 
@@ -80,8 +96,11 @@ fn open(path: &Path) -> Result<OwnedFd> {
 pub(crate) async fn stat(engine: Arc<Engine>, handle: Handle, path: String) -> Result<PathStat> {
     blocking(move || {
         let root = root(&engine, &handle, &path)?;
-        let stat = coracle_archive::copy::stat(root.fd.as_fd(), &root.path)
+        let mut stat = coracle_archive::copy::stat(root.fd.as_fd(), &root.path)
             .map_err(|error| archive_error(error, &handle, &path))?;
+        if let Some(name) = root.mount {
+            stat.name = name;
+        }
         Ok(convert(stat))
     })
     .await
@@ -89,23 +108,43 @@ pub(crate) async fn stat(engine: Arc<Engine>, handle: Handle, path: String) -> R
 
 /// A path as a tar.
 pub(crate) async fn read(engine: Arc<Engine>, handle: Handle, path: String) -> Result<PathArchive> {
-    let source = {
+    let (root, source) = {
         let handle = handle.clone();
         let path = path.clone();
         blocking(move || {
             let root = root(&engine, &handle, &path)?;
-            coracle_archive::copy::read(root.fd.as_fd(), &root.path)
-                .map_err(|error| archive_error(error, &handle, &path))
+            let source = coracle_archive::copy::read(root.fd.as_fd(), &root.path)
+                .map_err(|error| archive_error(error, &handle, &path))?;
+            Ok((root, source))
         })
         .await?
     };
-    let stat = convert(source.stat.clone());
+    let mut stat = source.stat.clone();
+    if let Some(name) = &root.mount {
+        stat.name.clone_from(name);
+    }
     let tar = pipe::stream(move |out| {
-        source
-            .write_to(out)
-            .map_err(|error| archive_error(error, &handle, &path))
+        let written = match root.mount {
+            Some(name) => write_named(&root.fd, &name, out),
+            None => source.write_to(out),
+        };
+        written.map_err(|error| archive_error(error, &handle, &path))
     });
-    Ok(PathArchive { stat, tar })
+    Ok(PathArchive {
+        stat: convert(stat),
+        tar,
+    })
+}
+
+/// A whole directory as a tar, under this name.
+fn write_named(fd: &OwnedFd, name: &OsStr, out: impl Write) -> coracle_archive::Result<()> {
+    let mut tar = coracle_archive::TarWriter::new(out);
+    let options = coracle_archive::WriteOptions {
+        rename: name.as_bytes().to_vec(),
+        ..Default::default()
+    };
+    coracle_archive::write_tree(fd.as_fd(), b"/", &mut tar, &options)?;
+    tar.finish().map(drop)
 }
 
 /// Extracts a tar into a directory.
@@ -187,21 +226,28 @@ pub(crate) async fn commit(
     handle: Handle,
     request: CommitRequest,
 ) -> Result<String> {
-    let freeze = request.pause && handle.status() == Status::Running;
-    if freeze {
-        handle
-            .ask(|reply| Command::Pause {
-                for_commit: true,
-                reply,
-            })
-            .await?;
-    }
+    let pause = |reply| Command::Pause {
+        for_commit: true,
+        reply,
+    };
+    let frozen = request.pause
+        && handle.status() == Status::Running
+        && unless_ended(handle.ask(pause).await)?;
     let worker = handle.clone();
     let result = blocking(move || make_image(&engine, &worker, &request)).await;
-    if freeze {
-        handle.ask(|reply| Command::Unpause { reply }).await?;
+    if frozen {
+        unless_ended(handle.ask(|reply| Command::Unpause { reply }).await)?;
     }
     result
+}
+
+/// Whether it was done. A container may end at any moment, and there is nothing to freeze or thaw.
+fn unless_ended(done: Result<()>) -> Result<bool> {
+    match done {
+        Ok(()) => Ok(true),
+        Err(RuntimeError::InvalidState(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn make_image(engine: &Engine, handle: &Handle, request: &CommitRequest) -> Result<String> {
