@@ -30,6 +30,10 @@ impl Actor {
             )));
         }
         let mut record = Record::clone(&self.record);
+        // The first one after it had left all is its main one.
+        if self.run.network.networks.is_empty() {
+            record.host_config.network_mode.clone_from(&network);
+        }
         record
             .networking
             .endpoints_config
@@ -65,10 +69,12 @@ impl Actor {
         }
         let mut record = Record::clone(&self.record);
         record.networking.endpoints_config.remove(network);
-        // Without its main network, another one is; without any, it has none.
-        if record.host_config.network_mode == network {
-            let next = record.networking.endpoints_config.keys().next().cloned();
-            record.host_config.network_mode = next.unwrap_or_else(|| "none".into());
+        // Without its main network, another one is. Without any, it can be connected again, and the
+        // next start joins the one that it left last, as in Docker.
+        if record.host_config.network_mode == network
+            && let Some(next) = record.networking.endpoints_config.keys().next()
+        {
+            record.host_config.network_mode.clone_from(next);
         }
         save_record(&record, &self.dirs)
             .await
