@@ -9,6 +9,8 @@
 //! 4. devices, terminal, kernel parameters; then the paths are masked;
 //! 5. the process's own properties, and the command is executed when the caller says so.
 
+use std::os::fd::OwnedFd;
+
 use crate::console::Console;
 use crate::error::{Context, Failure, Stage, Step};
 use crate::helper::Caller;
@@ -19,7 +21,12 @@ use crate::process::Subject;
 use crate::{devices, reaper, rootfs, sys, sysctl};
 
 /// Executes the command. Returns only what went wrong.
-pub(crate) fn second_stage(caller: &Caller, job: InitJob, mut subject: Subject) -> Step<()> {
+pub(crate) fn second_stage(
+    caller: &Caller,
+    job: InitJob,
+    foreign: Vec<Option<OwnedFd>>,
+    mut subject: Subject,
+) -> Step<()> {
     let InitJob { spec, rootfs, init } = job;
     let linux = spec
         .linux()
@@ -40,7 +47,7 @@ pub(crate) fn second_stage(caller: &Caller, job: InitJob, mut subject: Subject) 
     if plan.makes(sys::NEWCGROUP) {
         sys::unshare(sys::NEWCGROUP).during(Stage::Namespaces, || "make a cgroup namespace")?;
     }
-    let mounts = mounts::prepare(listed, &sight, &mut subject.warnings)?;
+    let mounts = mounts::prepare(listed, foreign, &sight, &mut subject.warnings)?;
     let masked = linux.masked_paths().as_deref().unwrap_or_default();
     let masks = masks::Masks::prepare(masked)?;
     let devices = linux.devices().as_deref().unwrap_or_default();

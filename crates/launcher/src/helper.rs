@@ -17,7 +17,7 @@ use crate::job::{InitJob, Job, Order, Report, What};
 use crate::launch::HELPER;
 use crate::namespaces::{self, Joins, Plan};
 use crate::process::Streams;
-use crate::{container, join, rlimits, sys, wire};
+use crate::{container, join, mounts, rlimits, sys, wire};
 
 /// Must be the first statement of `main` of every program that launches containers. Returns only
 /// if this process is not a launch helper.
@@ -135,8 +135,13 @@ fn first_stage(caller: &Caller) -> Step<()> {
     let mut warnings = rlimits::oom_score(process.oom_score_adj())?;
     rlimits::raise_hard_limits(process.rlimits().as_deref().unwrap_or_default());
     let mut cgroups = cgroup::Cgroups::open(&cgroup)?;
+    let mut foreign = Vec::new();
     let made = match &what {
-        What::Init(init) => enter_for_init(caller, init)?,
+        What::Init(init) => {
+            let listed = init.spec.mounts().as_deref().unwrap_or_default();
+            foreign = mounts::foreign::clone_all(listed)?;
+            enter_for_init(caller, init)?
+        }
         What::Exec { namespaces } => {
             let pidfd = fds
                 .next()
@@ -170,7 +175,10 @@ fn first_stage(caller: &Caller) -> Step<()> {
             warnings: std::mem::take(&mut warnings),
         };
         match what {
-            What::Init(init) => container::second_stage(caller, *init, subject),
+            What::Init(init) => {
+                let foreign = std::mem::take(&mut foreign);
+                container::second_stage(caller, *init, foreign, subject)
+            }
             What::Exec { .. } => join::second_stage(caller, subject),
         }
     };

@@ -2,6 +2,7 @@
 
 pub(crate) mod cgroups;
 pub(crate) mod copy_up;
+pub(crate) mod foreign;
 pub(crate) mod masks;
 pub(crate) mod options;
 
@@ -115,19 +116,23 @@ impl Prepared {
     }
 }
 
-/// Makes all mounts, in order.
+/// Makes all mounts, in order. `foreign` are copies that were made already, one place for each
+/// mount.
 pub(crate) fn prepare(
     mounts: &[Mount],
+    foreign: Vec<Option<OwnedFd>>,
     sight: &Sight,
     warnings: &mut Vec<String>,
 ) -> Step<Vec<Prepared>> {
+    let copies = foreign.into_iter().chain(std::iter::repeat_with(|| None));
     mounts
         .iter()
-        .map(|mount| {
+        .zip(copies)
+        .map(|(mount, copy)| {
             let options = Options::of(mount)
                 .map_err(|error| Failure::new(Stage::Mounts, error.to_string()))?;
             let source = mount.source().as_deref().unwrap_or(Path::new(""));
-            let mut prepared = prepare_one(mount, options, sight, warnings)
+            let mut prepared = prepare_one(mount, copy, options, sight, warnings)
                 .map_err(|failure| described(failure, source, mount.destination()))?;
             prepared.source = source.to_owned();
             Ok(prepared)
@@ -137,6 +142,7 @@ pub(crate) fn prepare(
 
 fn prepare_one(
     mount: &Mount,
+    copy: Option<OwnedFd>,
     options: Options,
     sight: &Sight,
     warnings: &mut Vec<String>,
@@ -148,7 +154,10 @@ fn prepare_one(
             .source()
             .as_deref()
             .ok_or_else(|| Failure::new(Stage::Mounts, "a bind mount needs a source"))?;
-        let bound = bind(source, depth, &options)?;
+        let bound = match copy {
+            Some(copy) => finish_bind(copy, source, &options)?,
+            None => bind(source, depth, &options)?,
+        };
         return Ok(Prepared::new(bound, place, Kind::Bind));
     }
     if kind == "cgroup" || kind == "cgroup2" {
@@ -261,7 +270,10 @@ fn bind(source: &Path, depth: Depth, options: &Options) -> Step<OwnedFd> {
         Some(inside) => clone_inside(source, inside, depth),
         None => clone_tree(source, depth),
     };
-    let mount = mount.during(Stage::Mounts, what)?;
+    finish_bind(mount.during(Stage::Mounts, what)?, source, options)
+}
+
+fn finish_bind(mount: OwnedFd, source: &Path, options: &Options) -> Step<OwnedFd> {
     for (attributes, recursive) in [(options.recursive, true), (options.attributes, false)] {
         if !attributes.is_empty() {
             let (set, clear) = (attributes.set, attributes.clear);

@@ -8,6 +8,7 @@
 mod basics;
 mod exec;
 mod fixture;
+mod foreign;
 mod isolation;
 mod mounts;
 mod process;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     let all = [
         basics::TESTS,
         exec::TESTS,
+        foreign::TESTS,
         isolation::TESTS,
         mounts::TESTS,
         process::TESTS,
