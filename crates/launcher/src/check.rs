@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{Linux, LinuxNamespaceType, Mount, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxPersonality, Mount, Process, Spec};
 
 use crate::error::Error;
 use crate::mounts::options::Options;
@@ -59,6 +59,7 @@ pub(crate) fn init(request: &InitRequest) -> Result<(), Error> {
 
 /// Checks a process for a running container.
 pub(crate) fn exec(request: &ExecRequest) -> Result<(), Error> {
+    personality(request.personality.as_ref())?;
     process(&request.process, request.user.as_deref())
 }
 
@@ -209,11 +210,13 @@ fn unsupported(linux: &Linux) -> Result<(), Error> {
         .as_ref()
         .is_some_and(|label| !label.is_empty());
     refuse_if(label, "linux.mountLabel")?;
-    let flags = linux
-        .personality()
-        .iter()
-        .flat_map(|personality| personality.flags());
-    refuse_if(flags.flatten().next().is_some(), "linux.personality.flags")
+    personality(linux.personality().as_ref())
+}
+
+fn personality(personality: Option<&LinuxPersonality>) -> Result<(), Error> {
+    let flags = personality.and_then(|personality| personality.flags().as_ref());
+    let any = flags.is_some_and(|flags| !flags.is_empty());
+    refuse_if(any, "linux.personality.flags")
 }
 
 fn check_mount(mount: &Mount) -> Result<(), Error> {

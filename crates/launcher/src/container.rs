@@ -87,8 +87,7 @@ pub(crate) fn second_stage(
         .unwrap_or_default();
     rootfs::finish(linux.rootfs_propagation().as_deref(), readonly)?;
 
-    let personality = linux.personality().as_ref();
-    let (prepared, warnings) = subject.prepare(caller, &root, &identity, console, personality)?;
+    let (prepared, warnings) = subject.prepare(caller, &root, &identity, console)?;
     // Both of these fail without a caller: so there was one when the death signal was set.
     caller.tell(&Report::Ready { warnings })?;
     caller.wait_for_start()?;

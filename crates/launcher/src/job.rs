@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use coracle_seccomp::{Instruction, Program};
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{LinuxPersonality, Process, Spec};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
@@ -49,6 +49,7 @@ pub(crate) struct Job {
     pub(crate) user: Option<String>,
     pub(crate) groups: Vec<String>,
     pub(crate) default_home: bool,
+    pub(crate) personality: Option<LinuxPersonality>,
     pub(crate) cgroup: Vec<PathBuf>,
     pub(crate) die_with_caller: bool,
     /// Which of the standard streams come as descriptors.

@@ -22,7 +22,7 @@ pub(crate) fn second_stage(caller: &Caller, subject: Subject) -> Step<()> {
         .unwrap_or_default()
         .then(|| Console::open_in(&root, caller, process.console_size(), identity.uid))
         .transpose()?;
-    let (prepared, warnings) = subject.prepare(caller, &root, &identity, console, None)?;
+    let (prepared, warnings) = subject.prepare(caller, &root, &identity, console)?;
     // This fails without a caller: so there was one when the death signal was set.
     caller.tell(&Report::Ready { warnings })?;
     Err(prepared.execute())

@@ -79,12 +79,13 @@ fn create_by(helper: Helper, request: &InitRequest) -> Result<Created, Error> {
     let mut spec = request.spec.clone();
     let process = spec.process().clone().ok_or_else(check::no_process)?;
     spec.set_process(None);
-    let mut seccomp = None;
+    let (mut seccomp, mut personality) = (None, None);
     let new_user = Plan::of(&spec).makes(sys::NEWUSER);
     let mut maps = Maps::default();
     if let Some(linux) = spec.linux_mut() {
         seccomp = linux.seccomp().clone();
         linux.set_seccomp(None);
+        personality = linux.personality().clone();
         maps.uids = linux.uid_mappings().clone().unwrap_or_default();
         maps.gids = linux.gid_mappings().clone().unwrap_or_default();
     }
@@ -98,6 +99,7 @@ fn create_by(helper: Helper, request: &InitRequest) -> Result<Created, Error> {
         user: request.user.clone(),
         groups: request.groups.clone(),
         default_home: request.default_home,
+        personality,
         cgroup: request.cgroup.clone().unwrap_or_default(),
         die_with_caller: request.die_with_caller,
         stdio: streams(&request.stdio),
@@ -116,6 +118,7 @@ fn exec_by(helper: Helper, request: &ExecRequest) -> Result<Process, Error> {
         user: request.user.clone(),
         groups: request.groups.clone(),
         default_home: request.default_home,
+        personality: request.personality.clone(),
         cgroup: request.cgroup.clone().unwrap_or_default(),
         die_with_caller: request.die_with_caller,
         stdio: streams(&request.stdio),

@@ -49,6 +49,7 @@ pub(crate) struct Subject {
     pub(crate) user: Option<String>,
     pub(crate) groups: Vec<String>,
     pub(crate) default_home: bool,
+    pub(crate) personality: Option<LinuxPersonality>,
     pub(crate) die_with_caller: bool,
     pub(crate) streams: Streams,
     /// The host's /proc.
@@ -96,7 +97,6 @@ impl Subject {
         root: &Root,
         identity: &Identity,
         console: Option<Console>,
-        personality: Option<&LinuxPersonality>,
     ) -> Step<(Prepared, Vec<String>)> {
         let label = self.label()?;
         let streams = self.streams(root, identity)?;
@@ -110,7 +110,7 @@ impl Subject {
             ),
             Err(error) => return Err(error).during(Stage::Process, || "make a session keyring"),
         }
-        rlimits::personality(personality)?;
+        rlimits::personality(self.personality.as_ref())?;
         rlimits::io_priority(self.process.io_priority().as_ref())?;
         rlimits::scheduler(self.process.scheduler().as_ref())?;
 

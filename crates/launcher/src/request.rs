@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use oci_spec::runtime::{LinuxSeccomp, Process, Spec};
+use oci_spec::runtime::{LinuxPersonality, LinuxSeccomp, Process, Spec};
 use serde::{Deserialize, Serialize};
 
 /// Where a container's root file system comes from.
@@ -94,6 +94,8 @@ pub struct ExecRequest {
     pub default_home: bool,
     /// The system call filter, which is the container's (`linux.seccomp`) unless it's privileged.
     pub seccomp: Option<LinuxSeccomp>,
+    /// The execution domain, which is the container's (`linux.personality`).
+    pub personality: Option<LinuxPersonality>,
     /// As in [`InitRequest`]. In a pid namespace of the container's own it ends with its first
     /// process anyway.
     pub die_with_caller: bool,

@@ -13,6 +13,7 @@ crate::tests![
     it_sees_the_container,
     it_has_the_same_rules,
     it_has_the_same_filter,
+    its_personality,
     users_and_homes,
     working_directory,
     errors,
@@ -104,6 +105,24 @@ fn it_has_the_same_filter() {
         output.stderr.contains("Operation not permitted"),
         "{output:?}"
     );
+}
+
+fn its_personality() {
+    let mut bundle = Bundle::new();
+    let sleeper = Sleeper::start(&mut bundle);
+    let mut request = sleeper.exec(&bundle, "uname -m");
+    let personality = json!({"domain": "LINUX32"});
+    request.personality = serde_json::from_value(personality).unwrap();
+    let machine = run_exec(request).stdout;
+    let plain = run_exec(sleeper.exec(&bundle, "uname -m")).stdout;
+    if cfg!(target_arch = "x86_64") {
+        assert_eq!((machine.as_str(), plain.as_str()), ("i686\n", "x86_64\n"));
+    }
+    let mut request = sleeper.exec(&bundle, "true");
+    let personality = json!({"domain": "LINUX", "flags": ["x"]});
+    request.personality = serde_json::from_value(personality).unwrap();
+    let error = exec(&request).unwrap_err().to_string();
+    assert!(error.contains("linux.personality.flags"), "{error}");
 }
 
 fn users_and_homes() {

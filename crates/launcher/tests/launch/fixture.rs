@@ -294,6 +294,7 @@ impl Sleeper {
             groups: Vec::new(),
             default_home: true,
             seccomp: None,
+            personality: None,
             die_with_caller: false,
             stdio: Stdio::default(),
         }

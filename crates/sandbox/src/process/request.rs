@@ -67,6 +67,7 @@ pub(crate) fn exec(
         groups: exec.groups.clone(),
         default_home: true,
         seccomp: linux.and_then(|linux| linux.seccomp().clone()),
+        personality: linux.and_then(|linux| linux.personality().clone()),
         die_with_caller: true,
         stdio,
     }
