@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -135,12 +136,6 @@ class Coracle(Peer):
              f"/coracle-bench-{os.getpid()}", "--log-level", "warn"],
             lambda: self.call("version", check=False).returncode == 0)
 
-    def stop(self):
-        super().stop()
-        subprocess.run(["find", "/sys/fs/cgroup", "-depth", "-type", "d", "-path",
-                        f"*/coracle-bench-{os.getpid()}*", "-exec", "rmdir", "{}", "+"],
-                       stderr=subprocess.DEVNULL, check=False)
-
     def shim_pids(self):
         return processes("coracle-shim", [str(self.dir)])
 
@@ -226,7 +221,13 @@ class Podman(Peer):
         super().__init__(folder)
         self.preexec = mounts.enter
         config = self.dir / "containers.conf"
-        config.write_text('[containers]\ndefault_ulimits = ["nofile=20000:20000"]\n'
+        # Its defaults are above what some machines allow.
+        limits = ", ".join(
+            f'"{name}={limit}:{limit}"' for name, limit in (
+                (name, min(20000, hard) if hard > 0 else 20000) for name, hard in (
+                    ("nofile", resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
+                    ("nproc", resource.getrlimit(resource.RLIMIT_NPROC)[1]))))
+        config.write_text(f'[containers]\ndefault_ulimits = [{limits}]\n'
                           '[engine]\ncgroup_manager = "cgroupfs"\nruntime = "crun"\n'
                           'events_logger = "file"\n')
         self.env["CONTAINERS_CONF"] = str(config)
@@ -236,7 +237,13 @@ class Podman(Peer):
         at = lambda name: str(self.dir / name)
         return ["podman", "--root", at("root"), "--runroot", at("run"), "--tmpdir", at("tmp"),
                 "--storage-driver", "overlay", "--network-config-dir", at("networks"),
-                "--cgroup-manager", "cgroupfs", *map(str, args)]
+                "--cgroup-manager", "cgroupfs", *map(str, self.in_group(*args))]
+
+    @staticmethod
+    def in_group(*args):
+        if args and args[0] in ("run", "create"):
+            args = (args[0], "--cgroup-parent", f"/podman-bench-{os.getpid()}", *args[1:])
+        return args
 
     def serve(self):
         """Its API, for the one benchmark that asks for it."""
