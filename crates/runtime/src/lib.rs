@@ -17,6 +17,8 @@
 
 pub mod archive;
 pub mod capability;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod container;
 pub mod error;
 pub mod event;

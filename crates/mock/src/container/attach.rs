@@ -8,13 +8,16 @@ use coracle_runtime::{Result, RuntimeError, Status};
 use futures_util::{StreamExt, stream};
 use tokio::io::{AsyncReadExt, DuplexStream};
 
+use super::Entry;
 use crate::engine::Engine;
 use crate::process::output::Receiver;
 use crate::process::tty::{Tty, Typed};
-use crate::process::{Input, Output, Target};
+use crate::process::{Input, Output};
 
 /// Bytes of input kept while the process does not read.
 const INPUT_BUFFER: usize = 64 << 10;
+/// SIGINT.
+pub(crate) const INT: i32 = 2;
 
 /// Attaches now, or to what will run next; first gives what was logged, where that is asked for.
 pub(crate) fn attach(engine: &Arc<Engine>, name: &str, options: AttachOptions) -> Result<Attached> {
@@ -59,13 +62,19 @@ pub(crate) fn attach(engine: &Arc<Engine>, name: &str, options: AttachOptions) -
         let (ours, theirs) = tokio::io::duplex(INPUT_BUFFER);
         let ends = entry.config.stdin_once && !entry.config.tty;
         let tty = streams.tty.clone();
-        let target = entry.run.as_ref().map(|run| run.target.clone());
+        let (weak, id) = (Arc::downgrade(engine), entry.id.clone());
+        let interrupt = move || {
+            let Some(engine) = weak.upgrade() else { return };
+            if let Ok(run) = engine.lock().container(&id).and_then(Entry::running) {
+                run.target.signal(INT, false);
+            }
+        };
         tokio::spawn(pump(
             theirs,
             streams.input.clone(),
             streams.output.clone(),
             tty,
-            target,
+            interrupt,
             ends,
         ));
         Box::pin(ours) as _
@@ -92,7 +101,7 @@ pub(crate) async fn pump(
     to: Arc<Input>,
     echo: Arc<Output>,
     tty: Option<Arc<Tty>>,
-    target: Option<Arc<Target>>,
+    interrupt: impl Fn() + Send,
     ends: bool,
 ) {
     let mut buffer = vec![0; 4096];
@@ -112,11 +121,7 @@ pub(crate) async fn pump(
                 Typed::Echo(bytes) => echo.write(StreamKind::Stdout, bytes).await,
                 Typed::Line(line) => drop(to.write(&line).await),
                 Typed::End => to.end_once(),
-                Typed::Interrupt => {
-                    if let Some(target) = &target {
-                        target.signal(2, false);
-                    }
-                }
+                Typed::Interrupt => interrupt(),
             }
         }
     }

@@ -7,7 +7,7 @@ use coracle_runtime::exec::{Exec, ExecSpec, StartExec};
 use coracle_runtime::io::{Attached, StreamKind, TerminalSize};
 use coracle_runtime::{Result, RuntimeError, Status};
 
-use super::attach::{pump, receive};
+use super::attach::{INT, pump, receive};
 use super::{Entry, not_running, user};
 use crate::engine::{Engine, State};
 use crate::ident;
@@ -190,12 +190,13 @@ pub(crate) fn start(engine: &Arc<Engine>, id: &str, start: StartExec) -> Result<
         let pipe = stdin.then(|| {
             let (ours, theirs) = tokio::io::duplex(64 << 10);
             let ends = tty.is_none();
+            let interrupted = target.clone();
             tokio::spawn(pump(
                 theirs,
                 input,
                 output.clone(),
                 tty,
-                Some(target.clone()),
+                move || interrupted.signal(INT, false),
                 ends,
             ));
             Box::pin(ours) as _

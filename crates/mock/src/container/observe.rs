@@ -60,7 +60,7 @@ pub(crate) fn top(engine: &Engine, name: &str, ps_args: &str) -> Result<Top> {
                 "00:00".to_owned(),
                 if run.tty.is_some() { "pts/0" } else { "?" }.to_owned(),
                 "00:00:00".to_owned(),
-                target.command.clone(),
+                target.command(),
             ]
         })
         .collect();

@@ -17,7 +17,7 @@ pub(crate) struct Target {
     /// Its id in the container.
     pub(crate) pid: i32,
     pub(crate) parent: i32,
-    pub(crate) command: String,
+    command: Mutex<String>,
     /// The first of its pid namespace: it only gets what it handles (pid_namespaces(7)).
     init: bool,
     handlers: Mutex<Handlers>,
@@ -36,7 +36,7 @@ impl Target {
         Self {
             pid,
             parent,
-            command,
+            command: Mutex::new(command),
             init,
             handlers: Mutex::default(),
             wake: Notify::new(),
@@ -46,6 +46,19 @@ impl Target {
 
     fn lock(&self) -> MutexGuard<'_, Handlers> {
         self.handlers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The line that it runs.
+    pub(crate) fn command(&self) -> String {
+        self.command
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// It has become another program.
+    pub(crate) fn became(&self, argv: &[String]) {
+        *self.command.lock().unwrap_or_else(PoisonError::into_inner) = argv.join(" ");
     }
 
     /// Delivers a signal; `inside`, from a process of the same container.

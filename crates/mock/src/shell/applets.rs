@@ -9,11 +9,11 @@ use super::{builtins, text};
 use crate::fs::{Kind, Node};
 
 /// All programs there are.
-pub(crate) const NAMES: [&str; 48] = [
+pub(crate) const NAMES: [&str; 49] = [
     "[", "ash", "basename", "busybox", "cat", "chmod", "chown", "cp", "cut", "date", "dirname",
     "echo", "env", "false", "grep", "head", "hostname", "id", "kill", "ln", "ls", "mkdir", "mv",
     "nproc", "printf", "ps", "pwd", "readlink", "rm", "rmdir", "seq", "sh", "sleep", "sort",
-    "stty", "sync", "tail", "tee", "test", "touch", "true", "tty", "uname", "usleep", "wc",
+    "stty", "sync", "tail", "tee", "test", "touch", "tr", "true", "tty", "uname", "usleep", "wc",
     "whoami", "which", "yes",
 ];
 
@@ -34,6 +34,7 @@ pub(super) async fn run(env: Env, name: &str, argv: &[String]) -> i32 {
         "sort" => text::sort(&env, args).await,
         "cut" => text::cut(&env, args).await,
         "tee" => text::tee(&env, args).await,
+        "tr" => text::tr(&env, args).await,
         "seq" => text::seq(&env, args).await,
         "kill" => builtins::kill(&env, argv).await,
         "sleep" => sleep(&env, args).await,
@@ -238,7 +239,8 @@ async fn ps(env: &Env) -> i32 {
     for target in env.world.processes.all() {
         lines.push_str(&format!(
             "{:5} {user:8}  0:00 {}\n",
-            target.pid, target.command
+            target.pid,
+            target.command()
         ));
     }
     env.out(lines).await;

@@ -41,6 +41,8 @@ pub(crate) struct Shell {
     pub(super) last_job: Option<i32>,
     /// `set -e`.
     pub(super) errexit: bool,
+    /// There is nothing but one simple command: the shell becomes it, as ash does.
+    last_command: bool,
 }
 
 impl Shell {
@@ -53,6 +55,7 @@ impl Shell {
             jobs: Vec::new(),
             last_job: None,
             errexit: false,
+            last_command: false,
         }
     }
 
@@ -72,6 +75,10 @@ impl Shell {
             if !args.is_empty() {
                 self.args = args.to_vec();
             }
+            self.last_command = parse(text).is_ok_and(|list| match list.as_slice() {
+                [(and_or, false)] => is_simple(and_or),
+                _ => false,
+            });
             return self.script(&text.clone()).await;
         }
         if let Some(file) = rest.first() {
@@ -144,6 +151,7 @@ impl Shell {
             jobs: Vec::new(),
             last_job: None,
             errexit: self.errexit,
+            last_command: false,
         }
     }
 
@@ -193,6 +201,7 @@ impl Shell {
             .add(self.env.target.pid, &argv, false);
         let target = process.target.clone();
         child.env.target = target.clone();
+        child.last_command = is_simple(&and_or);
         let pid = target.pid;
         let handle = tokio::spawn(async move {
             // Its place in the table goes with it.
@@ -379,6 +388,9 @@ impl Shell {
 
     /// Runs a program as a process of its own, and waits for it.
     async fn external(&mut self, argv: Vec<String>) -> i32 {
+        if self.last_command {
+            return self.exec(argv).await;
+        }
         let process = self
             .env
             .world
@@ -393,6 +405,7 @@ impl Shell {
     pub(super) async fn exec(&mut self, argv: Vec<String>) -> i32 {
         let mut env = self.env.clone();
         env.vars.retain(|_, (_, exported)| *exported);
+        env.target.became(&argv);
         Box::pin(lookup::execute(env, argv)).await
     }
 
@@ -437,5 +450,18 @@ impl Shell {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether it is but one command, that is no list.
+fn is_simple(and_or: &AndOr) -> bool {
+    match and_or.first.commands.as_slice() {
+        [
+            Command {
+                body: Body::Simple { .. },
+                ..
+            },
+        ] => and_or.rest.is_empty() && !and_or.first.negated,
+        _ => false,
     }
 }

@@ -391,3 +391,34 @@ pub(super) async fn seq(env: &Env, args: &[String]) -> i32 {
     env.out(text).await;
     0
 }
+
+/// `tr FROM TO` and `tr -d FROM`, character by character.
+pub(super) async fn tr(env: &Env, args: &[String]) -> i32 {
+    let (deletes, rest) = match args {
+        [option, rest @ ..] if option == "-d" => (true, rest),
+        rest => (false, rest),
+    };
+    let set = |n: usize| {
+        rest.get(n)
+            .map(|text| unescape(text).into_bytes())
+            .unwrap_or_default()
+    };
+    let (from, to) = (set(0), set(1));
+    if from.is_empty() || (to.is_empty() && !deletes) {
+        return env.fail(1, "tr: missing operand").await;
+    }
+    while let Some(piece) = env.io.stdin.read(16 << 10).await {
+        let mapped: Vec<u8> = piece
+            .iter()
+            .filter_map(|byte| match from.iter().position(|other| other == byte) {
+                None => Some(*byte),
+                Some(_) if deletes => None,
+                Some(place) => to.get(place).or(to.last()).copied(),
+            })
+            .collect();
+        if !env.out(mapped).await {
+            return super::SIGNALLED + 13;
+        }
+    }
+    0
+}

@@ -1,0 +1,161 @@
+//! Many at once.
+
+use std::time::Duration;
+
+use super::super::Subject;
+use super::super::support::soon;
+use crate::container::{Changed, RemoveOptions, StopOptions, WaitCondition};
+use crate::{RuntimeError, Status};
+
+pub(super) async fn fifty_containers_at_once(s: Subject) {
+    let runs = (0..50).map(|n| {
+        let s = s.clone();
+        async move {
+            let (id, written) = s.output(s.sh(&format!("echo {n}; exit {n}"))).await;
+            assert_eq!((written.stdout, written.code), (format!("{n}\n"), n));
+            s.remove(&id).await;
+        }
+    });
+    soon("fifty runs", async {
+        let tasks: Vec<_> = runs.map(tokio::spawn).collect();
+        for task in tasks {
+            task.await.expect("a run");
+        }
+    })
+    .await;
+}
+
+/// Whatever twenty clients do to one container, it ends in a state that makes sense, and nothing hangs.
+pub(super) async fn twenty_clients_of_one_container(s: Subject) {
+    let id = s
+        .create(s.sh("trap 'exit 7' TERM; sleep 1000 & wait"))
+        .await;
+    let clients: Vec<_> = (0..20_u64)
+        .map(|n| {
+            let (s, id) = (s.clone(), id.clone());
+            tokio::spawn(async move {
+                // A small generator (Numerical Recipes): what matters is that clients differ.
+                let mut state = n.wrapping_mul(2_654_435_761).wrapping_add(12_345);
+                for _ in 0..10 {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    act(&s, &id, (state >> 16) % 9).await;
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.expect("a client");
+    }
+    // Now it does what it is told.
+    if s.status(&id).await == Status::Paused {
+        s.runtime.unpause_container(&id).await.unwrap();
+    }
+    s.stop(&id, 0).await;
+    let container = s.inspect(&id).await;
+    assert_eq!(
+        (container.state.status, container.state.pid),
+        (Status::Exited, 0)
+    );
+    s.start(&id).await;
+    assert_eq!(s.status(&id).await, Status::Running);
+    s.kill(&id, "KILL").await;
+    assert_eq!(s.ended(&id).await, 137);
+    s.remove(&id).await;
+    s.until_gone(&id).await;
+}
+
+/// One random act. What the state does not allow is refused as such; nothing else may go wrong.
+async fn act(s: &Subject, id: &str, what: u64) {
+    let r = &s.runtime;
+    let at_once = StopOptions {
+        timeout: Some(0),
+        ..StopOptions::default()
+    };
+    let result = match what {
+        0 | 1 => soon("start", r.start_container(id)).await.map(drop),
+        2 => soon("stop", r.stop_container(id, at_once)).await.map(drop),
+        3 => soon("kill", r.kill_container(id, "KILL")).await,
+        4 => soon("restart", r.restart_container(id, at_once)).await,
+        5 if s.can.pause => soon("pause", r.pause_container(id)).await,
+        6 if s.can.pause => soon("unpause", r.unpause_container(id)).await,
+        7 => soon("inspect", r.inspect_container(id, false))
+            .await
+            .map(drop),
+        _ => {
+            let wait = soon("wait", r.wait_container(id, WaitCondition::NextExit)).await;
+            let wait = wait.expect("a wait can always be registered");
+            drop(tokio::time::timeout(Duration::from_millis(20), wait).await);
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) | Err(RuntimeError::InvalidState(_)) => {}
+        Err(other) => panic!("act {what}: {other:?}"),
+    }
+}
+
+/// Of many who start it one does; of many who remove it one does.
+pub(super) async fn one_of_many_wins(s: Subject) {
+    let id = s.create(s.spec(&["sleep", "1000"])).await;
+    let starts = (0..20).map(|_| s.runtime.start_container(&id));
+    let results = soon("starts", futures_util::future::join_all(starts)).await;
+    assert_eq!(
+        results
+            .iter()
+            .filter(|result| **result == Ok(Changed(true)))
+            .count(),
+        1,
+        "{results:?}"
+    );
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let force = RemoveOptions {
+        force: true,
+        ..RemoveOptions::default()
+    };
+    let removals = (0..20).map(|_| s.runtime.remove_container(&id, force));
+    let results = soon("removals", futures_util::future::join_all(removals)).await;
+    assert_eq!(
+        results.iter().filter(|result| result.is_ok()).count(),
+        1,
+        "{results:?}"
+    );
+    for result in results {
+        assert!(
+            matches!(
+                result,
+                Ok(()) | Err(RuntimeError::NotFound(_) | RuntimeError::InvalidState(_))
+            ),
+            "{result:?}"
+        );
+    }
+    s.until_gone(&id).await;
+}
+
+/// Creation, list, inspection and removal side by side: what is listed can be looked at or is gone.
+pub(super) async fn lists_while_containers_come_and_go(s: Subject) {
+    let makers = (0..4).map(|_| {
+        let s = s.clone();
+        tokio::spawn(async move {
+            for _ in 0..5 {
+                let id = s.create(s.spec(&["true"])).await;
+                s.remove(&id).await;
+            }
+        })
+    });
+    let makers: Vec<_> = makers.collect();
+    while makers.iter().any(|maker| !maker.is_finished()) {
+        for container in soon("list", s.runtime.list_containers(true))
+            .await
+            .expect("a list")
+        {
+            match soon("inspect", s.runtime.inspect_container(&container.id, true)).await {
+                Ok(_) | Err(RuntimeError::NotFound(_)) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    for maker in makers {
+        maker.await.expect("a maker");
+    }
+}
