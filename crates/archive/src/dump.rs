@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use crate::apply::{OPAQUE, WHITEOUT};
 use crate::entry::{Entry, Kind, Time};
 use crate::error::{Error, Result, failed, shown};
-use crate::path::{Missing, join, open_place, resolve, split};
+use crate::path::{Missing, join, open_place, open_plain, resolve, split};
 use crate::walk::{Step, Walker};
 use crate::write::TarWriter;
 use crate::xattr::{Carrier, OverlayAttrs, is_overlay};
@@ -99,21 +99,15 @@ impl TreeWriter<'_> {
     ) -> Result<()> {
         let (end, _) = split(real);
         let parent = real.get(..end).unwrap_or_default();
-        let mut walker = Walker::below(root, parent.to_vec());
-        while let Some(step) = walker.next_step()? {
-            if step.path == real {
-                let name = if self.opts.rename.is_empty() {
-                    step.name().to_vec()
-                } else {
-                    self.opts.rename.clone()
-                };
-                return self.step(&step, name, false, out);
-            }
-            if step.path != parent {
-                walker.skip();
-            }
-        }
-        Err(Error::NotFound { path: shown(real) })
+        let dir = open_plain(root, parent, OFlags::PATH | OFlags::DIRECTORY)
+            .map_err(failed("open", parent))?;
+        let step = Step::look(dir.as_fd(), real.to_vec())?;
+        let name = if self.opts.rename.is_empty() {
+            step.name().to_vec()
+        } else {
+            self.opts.rename.clone()
+        };
+        self.step(&step, name, false, out)
     }
 
     fn step<W: Write>(
@@ -225,18 +219,18 @@ impl TreeWriter<'_> {
         entry.xattrs = xattrs(Carrier::Open(fd.as_fd()), &step.path)?;
         out.entry(&entry)?;
         let holes = (stat.st_blocks as u64).saturating_mul(512) < entry.size;
-        self.contents(&File::from(fd), entry.size, holes, out)
-            .map_err(|e| e.unwrap_or_else(|source| read_failed(&step.path, source)))
+        self.contents(&File::from(fd), &step.path, entry.size, holes, out)
     }
 
-    /// Copies a file's contents; holes aren't read. An inner error is the file's.
+    /// Copies a file's contents; holes aren't read.
     fn contents<W: Write>(
         &mut self,
         file: &File,
+        path: &[u8],
         size: u64,
         holes: bool,
         out: &mut TarWriter<W>,
-    ) -> std::result::Result<(), std::result::Result<Error, io::Error>> {
+    ) -> Result<()> {
         let mut at = 0;
         let mut data = if holes {
             data_after(file, 0, size)
@@ -248,7 +242,7 @@ impl TreeWriter<'_> {
                 data = data_after(file, at, size);
             }
             if at < data.0 {
-                out.hole(data.0 - at).map_err(Ok)?;
+                out.hole(data.0 - at)?;
                 at = data.0;
                 continue;
             }
@@ -260,11 +254,17 @@ impl TreeWriter<'_> {
                 // It got shorter.
                 Ok(0) => break,
                 Ok(n) => {
-                    out.data(space.get(..n).unwrap_or_default()).map_err(Ok)?;
+                    out.data(space.get(..n).unwrap_or_default())?;
                     at += n as u64;
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(Err(e)),
+                Err(source) => {
+                    return Err(Error::Io {
+                        op: "read",
+                        path: shown(path),
+                        source,
+                    });
+                }
             }
         }
         Ok(())
@@ -325,14 +325,6 @@ fn data_after(file: &File, at: u64, size: u64) -> (u64, u64) {
     match rustix::fs::seek(file, SeekFrom::Hole(start)) {
         Ok(end) if end > start => (start, end.min(size)),
         _ => (start, size),
-    }
-}
-
-fn read_failed(path: &[u8], source: io::Error) -> Error {
-    Error::Io {
-        op: "read",
-        path: shown(path),
-        source,
     }
 }
 

@@ -58,7 +58,20 @@ pub struct Step<'w> {
     base: Option<usize>,
 }
 
-impl Step<'_> {
+impl<'w> Step<'w> {
+    /// A single entry of `dir`, as a walk would show it at `path`.
+    pub(crate) fn look(dir: BorrowedFd<'w>, path: Vec<u8>) -> Result<Step<'w>> {
+        let base = split(&path).1;
+        let name = path.get(base..).unwrap_or_default();
+        let stat = status(dir, name).map_err(failed("stat", &path))?;
+        Ok(Step {
+            path,
+            dir,
+            stat,
+            base: Some(base),
+        })
+    }
+
     /// What it is.
     pub fn file_type(&self) -> FileType {
         FileType::from_raw_mode(self.stat.stx_mode.into())

@@ -10,6 +10,8 @@ mod common;
 mod containers;
 #[path = "it/diff.rs"]
 mod diff;
+#[path = "it/kill.rs"]
+mod kill;
 #[path = "it/layers.rs"]
 mod layers;
 #[path = "it/overlay.rs"]
