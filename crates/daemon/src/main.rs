@@ -9,8 +9,9 @@
 //! - One daemon per data root and per socket; a second start on the same socket says so and exits 0.
 //! - SIGTERM and SIGINT drain: requests end, containers run on.
 //! - The flags are dockerd's where dockerd has one; a flag and the file never silently disagree.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod allocator;
 mod error;
 mod listen;
 mod rootless;
@@ -22,12 +23,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Gives memory back after a burst, which the system's allocator, with an arena for each of many
-/// short-lived threads, does not: an idle daemon is to stay small.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::limit_arenas();
     let args = settings::Args::parse();
     match run::run(args) {
         Ok(()) => ExitCode::SUCCESS,

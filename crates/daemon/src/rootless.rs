@@ -8,12 +8,14 @@
 //! ```
 //!
 //! The holder does nothing but keep the namespaces, so that they, and with them all containers,
-//! outlive the daemon: one that starts later joins the same ones. The work is done by the helpers
+//! outlive the daemon: one that starts later joins the same ones. slirp4netns ends with the holder, and
+//! a daemon that starts and does not find it starts another one for the same namespaces. The work is done by the helpers
 //! that every distribution has (unshare, nsenter, newuidmap, slirp4netns), each of which is privileged
 //! by the system's administrator or needs no privilege.
 
 use std::fs;
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,9 @@ use crate::settings::Settings;
 
 /// Set for the daemon inside its namespaces.
 const INSIDE: &str = "CORACLE_ROOTLESS";
+/// The files that name the holder and slirp4netns: a copy of `/proc/PID/stat`.
+const HOLDER: &str = "holder";
+const SLIRP: &str = "slirp";
 /// The address of the host's end that slirp4netns gives (slirp4netns(1)).
 pub(crate) const GUEST: &str = "10.0.2.100";
 
@@ -88,8 +93,13 @@ pub(crate) fn enter(settings: &Settings) -> Result<(), Error> {
                 ),
             )
         })?;
-    let holder = match find_holder(&directory) {
-        Some(holder) => holder,
+    let holder = match find(&directory.join(HOLDER)) {
+        Some(holder) => {
+            if find(&directory.join(SLIRP)).is_none() {
+                start_slirp(&directory, holder, lifeline(holder)?)?;
+            }
+            holder
+        }
         None => make_holder(&directory)?,
     };
     let own = std::env::current_exe().map_err(|error| Error::Host {
@@ -114,27 +124,43 @@ pub(crate) fn enter(settings: &Settings) -> Result<(), Error> {
     Err(missing("nsenter", &error))
 }
 
-/// The holder of an earlier daemon, if it is still the same process.
-fn find_holder(directory: &Path) -> Option<u32> {
-    let text = fs::read_to_string(directory.join("holder")).ok()?;
-    let (pid, start) = text.trim().split_once(' ')?;
-    let pid: u32 = pid.parse().ok()?;
-    let helper = fs::read_to_string(directory.join("slirp")).ok()?;
-    let (helper, helper_start) = helper.trim().split_once(' ')?;
-    let same = start_time(pid)? == start && start_time(helper.parse().ok()?)? == helper_start;
-    same.then_some(pid)
+/// The process that a file names, if it is still the same one.
+fn find(record: &Path) -> Option<u32> {
+    let (pid, start) = identity(&fs::read_to_string(record).ok()?)?;
+    let now = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    (identity(&now)? == (pid, start)).then_some(pid)
 }
 
-/// When a process started, in ticks since boot: with its id, its identity (proc_pid_stat(5)).
-fn start_time(pid: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+/// A process' id and when it started, in ticks since boot; together they are its own
+/// (proc_pid_stat(5)). Nothing of one that has ended and was not waited for.
+fn identity(stat: &str) -> Option<(u32, u64)> {
+    let (pid, _) = stat.split_once(' ')?;
     // The command's name, in parentheses, may hold anything.
     let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(19).map(str::to_owned)
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    if matches!(*fields.first()?, "Z" | "X") {
+        return None;
+    }
+    Some((pid.parse().ok()?, fields.get(19)?.parse().ok()?))
+}
+
+/// Notes who a process is, for daemons to come.
+fn record(path: &Path, pid: u32) -> Result<(), Error> {
+    let note = || {
+        let stat = fs::read(format!("/proc/{pid}/stat"))?;
+        let staged = path.with_extension("new");
+        fs::write(&staged, stat)?;
+        fs::rename(staged, path)
+    };
+    note().map_err(|error| Error::Host {
+        what: "note the namespaces' holder",
+        error,
+    })
 }
 
 fn make_holder(directory: &Path) -> Result<u32, Error> {
-    // It says a word once the namespaces are there, and ends when we do not confirm.
+    // It says a word once the namespaces are there, and ends when we do not confirm. Its output is
+    // what tells slirp4netns that it has ended.
     let mut holder = Command::new("unshare")
         .args([
             "--user",
@@ -147,7 +173,7 @@ fn make_holder(directory: &Path) -> Result<u32, Error> {
         .args([
             "sh",
             "-c",
-            "echo ready; read go && exec sleep infinity <&- >&-",
+            "echo ready; read go && exec sleep infinity <&- 2>/dev/null",
         ])
         .current_dir("/")
         .process_group(0)
@@ -193,16 +219,12 @@ fn set_up(holder: &mut Child, directory: &Path) -> Result<u32, Error> {
         gid,
         &subordinate("/etc/subgid", &user, uid)?,
     )?;
-    let slirp = start_slirp(directory, pid)?;
-    let record = |name: &str, pid: u32| {
-        let start = start_time(pid).unwrap_or_default();
-        fs::write(directory.join(name), format!("{pid} {start}")).map_err(|error| Error::Host {
-            what: "note the namespaces' holder",
-            error,
-        })
-    };
-    record("slirp", slirp)?;
-    record("holder", pid)?;
+    let lifeline = holder.stdout.take().ok_or_else(|| Error::Host {
+        what: "hear of the holder's end",
+        error: io::ErrorKind::BrokenPipe.into(),
+    })?;
+    start_slirp(directory, pid, lifeline.into())?;
+    record(&directory.join(HOLDER), pid)?;
     let stdin = holder.stdin.take();
     stdin
         .map_or(Ok(()), |mut stdin| {
@@ -276,19 +298,34 @@ fn user_name() -> String {
     name.or_else(|| std::env::var("USER").ok()).unwrap_or(uid)
 }
 
-/// Gives the network namespace a way out, and us a way to publish ports.
-fn start_slirp(directory: &Path, pid: u32) -> Result<u32, Error> {
+/// A pipe that a holder has the other end of until it ends.
+fn lifeline(holder: u32) -> Result<OwnedFd, Error> {
+    let output = fs::File::open(format!("/proc/{holder}/fd/1"));
+    output.map(OwnedFd::from).map_err(|error| Error::Host {
+        what: "hear of the holder's end",
+        error,
+    })
+}
+
+/// Gives the network namespace of a process a way out, and us a way to publish ports.
+fn start_slirp(directory: &Path, pid: u32, lifeline: OwnedFd) -> Result<(), Error> {
+    // It notes itself before it is there, so that whatever is killed, two never serve one namespace.
+    const SCRIPT: &str =
+        "cat /proc/$$/stat >\"$0.new\" && mv \"$0.new\" \"$0\" && exec slirp4netns \"$@\"";
     let socket = directory.join("slirp.sock");
     let _ = fs::remove_file(&socket);
     let log = fs::File::create(directory.join("slirp.log")).map_err(|error| Error::Host {
         what: "make a log for slirp4netns",
         error,
     })?;
-    let mut slirp = Command::new("slirp4netns")
+    let mut slirp = Command::new("sh")
+        .args(["-c", SCRIPT])
+        .arg(directory.join(SLIRP))
         .args([
             "--configure",
             "--mtu=65520",
             "--disable-host-loopback",
+            "--exit-fd=0",
             "--ready-fd=1",
             "--api-socket",
         ])
@@ -296,26 +333,30 @@ fn start_slirp(directory: &Path, pid: u32) -> Result<u32, Error> {
         .args([&pid.to_string(), "tap0"])
         .current_dir("/")
         .process_group(0)
-        .stdin(Stdio::null())
+        .stdin(lifeline)
         .stdout(Stdio::piped())
         .stderr(log)
         .spawn()
-        .map_err(|error| missing("slirp4netns", &error))?;
+        .map_err(|error| missing("sh", &error))?;
     let mut ready = [0];
     let said = slirp
         .stdout
         .as_mut()
         .map_or(Ok(()), |stdout| stdout.read_exact(&mut ready));
-    if said.is_err() {
-        let _ = slirp.wait();
-        let text = fs::read_to_string(directory.join("slirp.log")).unwrap_or_default();
-        let last = text.lines().last().unwrap_or("it said nothing").to_owned();
-        return Err(Error::setting(
-            "rootless mode",
-            format!("slirp4netns does not start: {last}"),
-        ));
+    if said.is_ok() {
+        return Ok(());
     }
-    Ok(slirp.id())
+    // The shell's word for a command that it does not find.
+    const NOT_FOUND: i32 = 127;
+    if slirp.wait().is_ok_and(|end| end.code() == Some(NOT_FOUND)) {
+        return Err(missing("slirp4netns", &io::ErrorKind::NotFound.into()));
+    }
+    let text = fs::read_to_string(directory.join("slirp.log")).unwrap_or_default();
+    let last = text.lines().last().unwrap_or("it said nothing").to_owned();
+    Err(Error::setting(
+        "rootless mode",
+        format!("slirp4netns does not start: {last}"),
+    ))
 }
 
 fn missing(program: &str, error: &io::Error) -> Error {
@@ -346,8 +387,30 @@ mod tests {
 
     #[test]
     fn a_process_is_known_by_its_start() {
-        let own = start_time(std::process::id()).unwrap();
-        assert!(own.parse::<u64>().unwrap() > 0);
-        assert!(start_time(u32::MAX).is_none());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("holder");
+        assert_eq!(find(&path), None);
+        let own = std::process::id();
+        record(&path, own).unwrap();
+        assert_eq!(find(&path), Some(own));
+        // Another process of the same id.
+        let stat = fs::read_to_string(&path).unwrap();
+        let (_, start) = identity(&stat).unwrap();
+        let other = stat.replace(&format!(" {start} "), &format!(" {} ", start - 1));
+        fs::write(&path, other).unwrap();
+        assert_eq!(find(&path), None);
+        let mut child = Command::new("sleep").arg("100").spawn().unwrap();
+        record(&path, child.id()).unwrap();
+        assert_eq!(find(&path), Some(child.id()));
+        child.kill().unwrap();
+        // A zombie is none, and neither is nothing.
+        while find(&path).is_some() {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+        assert_eq!(find(&path), None);
+        assert_eq!(identity("1 (a) b) S 1"), None);
+        fs::write(&path, "garbage").unwrap();
+        assert_eq!(find(&path), None);
     }
 }

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use coracle_api::{Server, ServerConfig};
 use coracle_local::LocalRuntime;
+use coracle_runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 use tracing_subscriber::EnvFilter;
 
+use crate::allocator;
 use crate::error::Error;
 use crate::listen::{self, Host};
 use crate::rootless;
@@ -113,6 +115,7 @@ async fn serve(
     if let Some(seconds) = settings.shutdown_timeout {
         server_config.drain_limit = Duration::from_secs(seconds);
     }
+    tokio::spawn(allocator::trim_when_quiet(runtime.events().clone()));
     let server = Server::new(runtime, server_config);
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let wait = || {

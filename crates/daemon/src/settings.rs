@@ -1,7 +1,7 @@
 //! Flags and configuration file, as dockerd's: the same names in both, and each in one of them only.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
@@ -333,6 +333,16 @@ impl Settings {
             config.port_forwarder = Some(PortForwarder {
                 socket: rootless::port_socket(&config.exec_root),
                 guest: rootless::GUEST.into(),
+                default_ip: match self.ip {
+                    None => Ipv4Addr::UNSPECIFIED,
+                    Some(IpAddr::V4(ip)) => ip,
+                    Some(IpAddr::V6(ip)) => {
+                        return Err(Error::setting(
+                            "--ip",
+                            format!("{ip}: rootless mode publishes ports on IPv4 addresses only"),
+                        ));
+                    }
+                },
             });
         }
         config.init = self.init.unwrap_or_default();
