@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 /// Events kept for replay.
-pub const HISTORY: usize = 8_192;
+pub const HISTORY: usize = 4_096;
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
