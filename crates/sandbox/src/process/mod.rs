@@ -5,6 +5,7 @@ mod launch;
 mod orphans;
 mod request;
 mod stats;
+mod stragglers;
 mod streams;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::Streams;
 use child::Child;
 use launch::Pending;
 use orphans::Orphans;
+use stragglers::Stragglers;
 use streams::Ends;
 use streams::Terminal;
 
@@ -172,6 +174,8 @@ impl Sandbox for ProcessSandbox {
         let created = self.lock().created.take();
         let (pending, ends, terminal) =
             created.ok_or_else(|| SandboxError::state("the container is not created"))?;
+        let cgroup = self.cgroup()?;
+        let stragglers = (!self.own_pids && cgroup.is_none()).then(|| Stragglers::of(pending.pid));
         let process = {
             let _launching = self.orphans.launching();
             pending.start().await.map_err(from_launcher)?
@@ -181,12 +185,23 @@ impl Sandbox for ProcessSandbox {
         if !self.own_pids {
             let orphans = self.orphans.clone();
             tokio::spawn(async move { orphans.reap().await });
-            let (cgroup, exit) = (self.cgroup()?, launched.exit);
+            let stragglers = stragglers.transpose().unwrap_or_else(|error| {
+                let problem = "what the first process leaves behind will run on";
+                launched.warnings.push(format!("{problem}: {error}"));
+                None
+            });
+            let exit = launched.exit;
             launched.exit = Box::pin(async move {
                 let status = exit.await;
                 // Those that are left hold the streams open, and nobody wants them any more.
                 // What can't be killed is left to `delete`, which tells of it.
-                let _ = blocking(move || cgroup.kill(PATIENCE)).await;
+                let kill = move || {
+                    if let Some(stragglers) = stragglers {
+                        stragglers.kill(PATIENCE);
+                    }
+                    cgroup.kill(PATIENCE)
+                };
+                let _ = blocking(kill).await;
                 status
             });
         }
