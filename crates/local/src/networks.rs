@@ -110,12 +110,21 @@ impl Networking {
                 .flat_map(|exposure| exposure.ports)
                 .collect();
             blocking(move || {
-                forwarder.keep_only(&ports);
+                forwarder.settle(&ports);
                 Ok(())
             })
             .await?;
         }
         Ok(())
+    }
+
+    /// Host ports that a container asks for, if they can be published here.
+    pub(crate) fn requests(&self, record: &Record) -> Result<Vec<PortRequest>> {
+        let requests = requests(record)?;
+        if let Some(forwarder) = &self.forwarder {
+            forwarder.check(&requests, self.userland_proxy)?;
+        }
+        Ok(requests)
     }
 
     /// Joins the networks that a container asks for. On an error nothing is left.
@@ -148,7 +157,15 @@ impl Networking {
 
     async fn join_bridged(&self, record: &Record, dirs: &Dirs) -> Result<Joined> {
         let path = self.netns(record);
-        let published = self.networks.publish(&requests(record)?).map_err(error)?;
+        let requested = self.requests(record)?;
+        let published = match &self.forwarder {
+            Some(forwarder) => {
+                let inside = forwarder.inside(&requested);
+                let published = self.networks.publish(&inside).map_err(error)?;
+                forwarder.outside(&requested, published)
+            }
+            None => self.networks.publish(&requested).map_err(error)?,
+        };
         coracle_network::create_netns(path.clone())
             .await
             .map_err(error)?;
@@ -479,7 +496,7 @@ fn endpoint_config(
 }
 
 /// Host ports that a container asks for.
-pub(crate) fn requests(record: &Record) -> Result<Vec<PortRequest>> {
+fn requests(record: &Record) -> Result<Vec<PortRequest>> {
     let host_config = &record.host_config;
     let mut requests = Vec::new();
     for (port, bindings) in &host_config.port_bindings {

@@ -14,7 +14,7 @@ use super::mounts::{self, Resolved};
 use super::record::{Record, RunState};
 use crate::engine::Engine;
 use crate::volumes::Hold;
-use crate::{durable, ident, networks};
+use crate::{durable, ident};
 
 /// Makes a container. On an error nothing is left.
 pub(crate) async fn create(engine: &Arc<Engine>, spec: ContainerSpec) -> Result<Created> {
@@ -203,7 +203,7 @@ fn check_references(engine: &Engine, record: &Record) -> Result<()> {
     if joins && !record.config.hostname.is_empty() {
         return Err(conflict("hostname"));
     }
-    networks::requests(record)?;
+    engine.networks.requests(record)?;
     Ok(())
 }
 
