@@ -1,0 +1,242 @@
+//! The conformance suite on LocalRuntime: real containers, in namespaces of the test's own.
+//!
+//! The test runs itself again in a network and a mount namespace that nobody else is in, with a
+//! data root in a temporary directory and a control group at the top level. When all is removed it
+//! looks for what was left.
+//!
+//! - `CORACLE_SHIM`: the shim to use; else the one of this workspace is built.
+//! - `CONFORMANCE_FILTER`: only checks whose name holds this.
+//! - `CONFORMANCE_JOBS`: checks at once (4).
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use coracle_local::{Config, LocalRuntime};
+use coracle_runtime::Runtime;
+use coracle_runtime::conformance::{Fixture, busybox_root, run_all};
+use coracle_runtime::container::RemoveOptions;
+use coracle_runtime::image::ImportRequest;
+
+/// Says to the test that it runs in its namespaces.
+const INSIDE: &str = "CORACLE_CONFORMANCE_INSIDE";
+const BUSYBOX: &str = "/bin/busybox";
+
+#[test]
+fn conformance() {
+    if std::env::var_os(INSIDE).is_some() {
+        inside();
+        return;
+    }
+    if let Some(why) = obstacle() {
+        println!("skipped: {why}");
+        return;
+    }
+    let shim = shim();
+    let own = std::env::current_exe().expect("the test's own path");
+    let status = Command::new("unshare")
+        .args(["--net", "--mount", "--propagation", "private", "--"])
+        .arg(own)
+        .args(["--exact", "conformance", "--nocapture"])
+        .env(INSIDE, "1")
+        .env("CORACLE_SHIM", shim)
+        .env("RUST_BACKTRACE", "0")
+        .status()
+        .expect("unshare runs");
+    assert!(status.success(), "not conforming: see above");
+}
+
+/// Why it can't be run here.
+fn obstacle() -> Option<&'static str> {
+    let root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").ok()?) == 0;
+    if !root {
+        return Some("needs root to make containers");
+    }
+    if !Path::new(BUSYBOX).exists() {
+        return Some("needs /bin/busybox (package busybox-static)");
+    }
+    if !Path::new("/usr/sbin/nft").exists() {
+        return Some("needs nft (package nftables)");
+    }
+    None
+}
+
+/// The shim: the one that is told, else the workspace's, made now.
+fn shim() -> PathBuf {
+    if let Some(path) = std::env::var_os("CORACLE_SHIM") {
+        return path.into();
+    }
+    let own = std::env::current_exe().expect("the test's own path");
+    // `<target>/<profile>/deps/<test>`
+    let profile = own.ancestors().nth(2).expect("the profile's directory");
+    let target = profile.parent().expect("the target directory");
+    let mut build = Command::new(env!("CARGO"));
+    build
+        .args(["build", "-p", "coracle-shim", "--target-dir"])
+        .arg(target);
+    if profile.file_name().is_some_and(|name| name == "release") {
+        build.arg("--release");
+    }
+    let built = build.status().expect("cargo runs");
+    assert!(built.success(), "the shim can't be built");
+    profile.join("coracle-shim")
+}
+
+struct Local(Arc<dyn Runtime>);
+
+impl Fixture for Local {
+    async fn runtime(&self) -> Arc<dyn Runtime> {
+        self.0.clone()
+    }
+}
+
+fn inside() {
+    let up = Command::new("ip")
+        .args(["link", "set", "lo", "up"])
+        .status()
+        .expect("ip runs");
+    assert!(up.success(), "the loopback interface can't be brought up");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let parent = format!("/coracle-conformance-{}", std::process::id());
+    let setting = |name: &str| std::env::var(name).unwrap_or_default();
+    let filter = setting("CONFORMANCE_FILTER");
+    let jobs = setting("CONFORMANCE_JOBS").parse().unwrap_or(4);
+    let tokio = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .expect("a tokio runtime");
+    let failed = tokio.block_on(async {
+        let shim = std::env::var_os("CORACLE_SHIM").expect("the shim's path");
+        let mut config = Config::new(
+            directory.path().join("data"),
+            directory.path().join("run"),
+            shim,
+        );
+        config.cgroup_parent.clone_from(&parent);
+        let runtime = LocalRuntime::open(config).await.expect("the runtime opens");
+        let runtime: Arc<dyn Runtime> = Arc::new(runtime);
+        import(&*runtime).await;
+        let fixture = Local(runtime);
+        let report = run_all(&fixture, &filter, jobs).await;
+        remove_all(&*fixture.0).await;
+        println!(
+            "conformance: {} passed, {} failed",
+            report.passed,
+            report.failed.len()
+        );
+        for (name, text) in &report.failed {
+            println!("---- {name}: {text}");
+        }
+        report.failed.len()
+    });
+    tokio.shutdown_timeout(Duration::from_secs(5));
+    let left = leftovers(directory.path(), &parent);
+    println!("left behind: {left:?}");
+    assert_eq!(failed, 0, "checks failed");
+    assert!(left.is_empty(), "left behind: {left:?}");
+}
+
+/// Makes the image `busybox`.
+async fn import(runtime: &dyn Runtime) {
+    let root = busybox_root(Path::new(BUSYBOX)).expect("a root of busybox");
+    let pieces: Vec<_> = root
+        .chunks(1 << 20)
+        .map(|piece| Ok(bytes::Bytes::copy_from_slice(piece)))
+        .collect();
+    let request = ImportRequest {
+        tar: Box::pin(futures_util::stream::iter(pieces)),
+        reference: Some("busybox".into()),
+        message: String::new(),
+        changes: vec!["CMD [\"sh\"]".into()],
+        platform: None,
+    };
+    runtime
+        .import_image(request)
+        .await
+        .expect("the image is imported");
+}
+
+async fn remove_all(runtime: &dyn Runtime) {
+    let force = RemoveOptions {
+        force: true,
+        volumes: true,
+        link: false,
+    };
+    for container in runtime.list_containers(false).await.expect("a list") {
+        if let Err(error) = runtime.remove_container(&container.id, force).await {
+            println!("cannot remove {}: {error}", container.name);
+        }
+    }
+}
+
+/// What is there that should be gone: processes, mounts, control groups. Shims may take a moment.
+fn leftovers(directory: &Path, parent: &str) -> Vec<String> {
+    let start = Instant::now();
+    loop {
+        let mut left = processes(directory);
+        left.extend(mounts(&directory.join("data")));
+        left.extend(mounts(&directory.join("run/netns")));
+        left.extend(control_groups(parent));
+        if left.is_empty() || start.elapsed() > Duration::from_secs(10) {
+            return left;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn processes(directory: &Path) -> Vec<String> {
+    let wanted = directory.to_string_lossy();
+    let own = std::process::id().to_string();
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_name().to_string_lossy() != own)
+        .filter_map(|entry| {
+            let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            line.contains(&*wanted)
+                .then(|| format!("process {}", line.trim()))
+        })
+        .collect()
+}
+
+fn mounts(directory: &Path) -> Vec<String> {
+    let wanted = directory.to_string_lossy();
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4));
+    points
+        .filter(|point| point.starts_with(&*wanted))
+        .map(|point| format!("mount {point}"))
+        .collect()
+}
+
+/// Groups below the parent are leaks. The parent itself is cleared away here.
+fn control_groups(parent: &str) -> Vec<String> {
+    let name = parent.trim_start_matches('/');
+    let mut left = Vec::new();
+    let root = Path::new("/sys/fs/cgroup");
+    let hierarchies = std::fs::read_dir(root).into_iter().flatten().flatten();
+    let candidates = hierarchies
+        .map(|entry| entry.path())
+        .chain([root.to_owned()]);
+    for group in candidates
+        .map(|path| path.join(name))
+        .filter(|path| path.is_dir())
+    {
+        let below = std::fs::read_dir(&group).into_iter().flatten().flatten();
+        let below: Vec<_> = below
+            .map(|entry| entry.path())
+            .filter(|path| path.is_dir())
+            .collect();
+        if below.is_empty() {
+            let _ = std::fs::remove_dir(&group);
+        }
+        left.extend(
+            below
+                .iter()
+                .map(|path| format!("control group {}", path.display())),
+        );
+    }
+    left
+}
