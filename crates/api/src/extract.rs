@@ -114,7 +114,7 @@ impl Query {
     }
 
     /// A time: `seconds[.nanoseconds]` since 1970, RFC 3339, or an age such as `10m`. None where
-    /// absent, empty or 0.
+    /// absent or empty; 0 is the beginning of 1970.
     pub(crate) fn time(&self, key: &str) -> Answer<Option<Timestamp>> {
         parse_time(self.text(key)).map_err(|()| {
             ApiError::bad_request(format!(
@@ -125,7 +125,7 @@ impl Query {
     }
 }
 
-/// A time or an age; none where it is empty or 0.
+/// A time or an age; none where it is empty.
 pub(crate) fn parse_time(text: &str) -> Result<Option<Timestamp>, ()> {
     if text.is_empty() {
         return Ok(None);
@@ -143,8 +143,9 @@ pub(crate) fn parse_time(text: &str) -> Result<Option<Timestamp>, ()> {
     }
     let nanoseconds: i32 = format!("{fraction:0<9}").parse().map_err(drop)?;
     let sign = if text.starts_with('-') { -1 } else { 1 };
-    let time = Timestamp::new(seconds, sign * nanoseconds).map_err(drop)?;
-    Ok(Some(time).filter(|time| *time != Timestamp::UNIX_EPOCH))
+    Timestamp::new(seconds, sign * nanoseconds)
+        .map(Some)
+        .map_err(drop)
 }
 
 /// The time that is an age such as `1h30m` ago, as Go's durations are written.
@@ -303,7 +304,8 @@ mod tests {
                 "{text}"
             );
         }
-        assert_eq!(parse_time("0"), Ok(None));
+        assert_eq!(parse_time("0"), Ok(Some(Timestamp::UNIX_EPOCH)));
+        assert_eq!(parse_time(""), Ok(None));
         let age = Timestamp::now().duration_since(parse_time("1h30m").unwrap().unwrap());
         assert!((5399..=5401).contains(&age.as_secs()));
         for bad in ["x", "1.x", "1.0000000000", "9999999999999999", "T"] {

@@ -216,6 +216,7 @@ wire! {
     /// The storage driver's data.
     pub struct GraphDriver {
         /// By key.
+        #[serde(serialize_with = "crate::wire::empty_as_null")]
         pub data: BTreeMap<String, String>,
         /// The driver.
         pub name: String,

@@ -94,6 +94,11 @@ wire! {
         /// IPv4 is forwarded.
         #[serde(rename = "IPv4Forwarding")]
         pub ipv4_forwarding: bool,
+        /// Bridged IPv4 traffic is filtered.
+        pub bridge_nf_iptables: bool,
+        /// Bridged IPv6 traffic is filtered.
+        #[serde(rename = "BridgeNfIp6tables")]
+        pub bridge_nf_ip6tables: bool,
         /// Debugging.
         pub debug: bool,
         /// File descriptors in use; not told.
@@ -199,6 +204,11 @@ wire! {
 
     /// Registries.
     pub struct RegistryConfig {
+        /// Always `null`.
+        #[serde(rename = "AllowNondistributableArtifactsCIDRs")]
+        pub allow_nondistributable_artifacts_cidrs: Option<Vec<String>>,
+        /// Always `null`.
+        pub allow_nondistributable_artifacts_hostnames: Option<Vec<String>>,
         /// Networks whose registries are reached without TLS.
         #[serde(rename = "InsecureRegistryCIDRs")]
         pub insecure_registry_cidrs: Vec<String>,
@@ -243,6 +253,8 @@ wire! {
         /// Revision.
         #[serde(rename = "ID")]
         pub id: String,
+        /// The revision wanted.
+        pub expected: String,
     }
 
     /// An address pool.

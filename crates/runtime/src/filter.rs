@@ -14,6 +14,17 @@ pub struct Filters(BTreeMap<String, Vec<String>>);
 impl Filters {
     /// Reads a filter in either of Docker's forms, and refuses keys that are not in `known`.
     pub fn parse(json: &str, known: &[&str]) -> Result<Self> {
+        let filters = Self::parse_any(json)?;
+        match filters.0.keys().find(|key| !known.contains(&key.as_str())) {
+            Some(key) => Err(RuntimeError::InvalidArgument(format!(
+                "invalid filter '{key}'"
+            ))),
+            None => Ok(filters),
+        }
+    }
+
+    /// The same with any keys; what is not known filters nothing (events).
+    pub fn parse_any(json: &str) -> Result<Self> {
         if json.is_empty() {
             return Ok(Self::default());
         }
@@ -32,11 +43,6 @@ impl Filters {
             .map_err(|error| RuntimeError::InvalidArgument(format!("invalid filter: {error}")))?;
         let mut filters = BTreeMap::new();
         for (key, values) in raw.unwrap_or_default() {
-            if !known.contains(&key.as_str()) {
-                return Err(RuntimeError::InvalidArgument(format!(
-                    "invalid filter '{key}'"
-                )));
-            }
             let values = match values {
                 None => Vec::new(),
                 Some(Values::List(list)) => list,
@@ -93,7 +99,7 @@ impl Filters {
                 "0" | "f" | "F" | "false" | "FALSE" | "False" => false,
                 other => {
                     return Err(RuntimeError::InvalidArgument(format!(
-                        "invalid filter '{key}={other}'"
+                        "invalid filter '{key}=[{other}]'"
                     )));
                 }
             };

@@ -61,6 +61,7 @@ wire! {
         /// Driver options.
         pub options: Option<BTreeMap<String, String>>,
         /// Subnets.
+        #[serde(serialize_with = "crate::serde_util::empty_as_null")]
         pub config: Vec<IpamPool>,
     }
 

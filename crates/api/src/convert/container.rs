@@ -29,7 +29,7 @@ pub(crate) fn summary(
         command: command(&container.path, &container.args),
         created: container.created.as_second(),
         ports: ports(&container.network),
-        size_rw: container.size_rw,
+        size_rw: container.size_rw.filter(|size| *size > 0),
         size_root_fs: container.size_root_fs,
         labels: container.config.labels.clone(),
         state: container.state.status.as_str().to_owned(),

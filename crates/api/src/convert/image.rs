@@ -101,7 +101,8 @@ pub(crate) fn inspect(image: Image, driver: &str, version: ApiVersion) -> ImageI
         container: version.before(45).then(String::new),
         container_config: version.before(45).then(Default::default),
         virtual_size: version.before(44).then_some(image.size),
-        descriptor: (!image.target_digest.is_empty()).then(|| descriptor(&image)),
+        // Comes with 1.48.
+        descriptor: None,
         id: image.id,
         repo_tags: image.repo_tags,
         repo_digests: image.repo_digests,

@@ -79,6 +79,8 @@ pub(crate) fn info(info: Info, version: String, drivers: Drivers) -> InfoRespons
         cpu_set: limit("CPUSet"),
         pids_limit: limit("PidsLimit"),
         ipv4_forwarding: limit("IPv4Forwarding"),
+        bridge_nf_iptables: limit("BridgeNfIptables"),
+        bridge_nf_ip6tables: limit("BridgeNfIp6tables"),
         oom_kill_disable: limit("OomKillDisable"),
         system_time: format_fixed(Timestamp::now()),
         logging_driver: info.log_driver,
@@ -129,8 +131,14 @@ pub(crate) struct Drivers {
 }
 
 fn registries(insecure: Vec<String>, mirrors: Vec<String>) -> RegistryConfig {
-    let (networks, hosts): (Vec<_>, Vec<_>) =
+    let (mut networks, hosts): (Vec<_>, Vec<_>) =
         insecure.into_iter().partition(|entry| is_network(entry));
+    // Loopback always is.
+    for loopback in ["::1/128", "127.0.0.0/8"] {
+        if !networks.iter().any(|network| network == loopback) {
+            networks.push(loopback.to_owned());
+        }
+    }
     let mut index_configs = BTreeMap::new();
     index_configs.insert(
         "docker.io".to_owned(),
@@ -152,6 +160,7 @@ fn registries(insecure: Vec<String>, mirrors: Vec<String>) -> RegistryConfig {
         insecure_registry_cidrs: networks,
         index_configs,
         mirrors,
+        ..RegistryConfig::default()
     }
 }
 

@@ -22,31 +22,17 @@ use crate::extract::Query;
 use crate::matching::without_tag;
 use crate::respond;
 
-const FILTERS: [&str; 15] = [
-    "config",
-    "container",
-    "daemon",
-    "event",
-    "image",
-    "label",
-    "network",
-    "node",
-    "plugin",
-    "scope",
-    "secret",
-    "service",
-    "type",
-    "volume",
-    "label!",
-];
-
 pub(super) fn routes() -> Router<Api> {
     Router::new().route("/events", get(events))
 }
 
 async fn events(State(api): State<Api>, query: Query, gone: ClientGone) -> Answer {
     let since = query.time("since")?;
-    let until = query.time("until")?;
+    // `stream` is podman's: off, it ends with what has happened already.
+    let until = match query.time("until")? {
+        None if !query.flag_or("stream", true) => Some(Timestamp::now()),
+        until => until,
+    };
     if let (Some(first), Some(last)) = (since, until)
         && last < first
     {
@@ -56,7 +42,8 @@ async fn events(State(api): State<Api>, query: Query, gone: ClientGone) -> Answe
             query.text("until")
         )));
     }
-    let filters = query.filters(&FILTERS)?;
+    // dockerd takes any key here.
+    let filters = Filters::parse_any(query.text("filters"))?;
     // From here on nothing is missed; the headers are sent after.
     let subscription = api.runtime.events().subscribe(since);
     let listener = Listener {
@@ -219,8 +206,10 @@ mod tests {
             (r#"{"label":["a=2"]}"#, &start, false),
             (r#"{"scope":["swarm"]}"#, &start, false),
             (r#"{"service":["x"]}"#, &start, false),
+            (r#"{"nonsense":["x"]}"#, &start, true),
         ] {
-            let filters = Filters::parse(json, &FILTERS).unwrap();
+            // dockerd takes any key here.
+            let filters = Filters::parse_any(json).unwrap();
             assert_eq!(fits(&filters, event), expected, "{json}");
         }
     }

@@ -38,10 +38,15 @@ async fn create(
 ) -> Answer {
     let mut spec: ExecSpec = extract::json(&headers, body, api.config.max_json).await?;
     if spec.cmd.is_empty() {
-        return Err(ApiError::bad_request("no exec command specified"));
+        return Err(ApiError::bad_request("No exec command specified"));
     }
     // Checked now, so that a bad sequence is not found out in the middle of a terminal session.
-    DetachKeys::parse(&spec.detach_keys)?;
+    DetachKeys::parse(&spec.detach_keys).map_err(|_| {
+        ApiError::bad_request(format!(
+            "Invalid escape keys ({}) provided",
+            spec.detach_keys
+        ))
+    })?;
     if version.before(42) {
         spec.console_size = None;
     }

@@ -64,7 +64,8 @@ fn lines(steps: BoxStream<Progress>, gone: &ClientGone) -> Response {
                 message,
             );
             // A struct of strings and numbers always becomes JSON.
-            chunk.extend_from_slice(&respond::line(&message).unwrap_or_default());
+            chunk.extend_from_slice(&serde_json::to_vec(&message).unwrap_or_default());
+            chunk.extend_from_slice(b"\r\n");
         }
         Bytes::from(chunk)
     });

@@ -162,8 +162,8 @@ async fn pull_errors_have_a_status_while_they_can() {
     assert_eq!(broken.status, 200);
     assert_eq!(
         broken.text(),
-        "{\"status\":\"Working\"}\n\
-         {\"errorDetail\":{\"message\":\"registry on fire\"},\"error\":\"registry on fire\"}\n"
+        "{\"status\":\"Working\"}\r\n\
+         {\"errorDetail\":{\"message\":\"registry on fire\"},\"error\":\"registry on fire\"}\r\n"
     );
     assert_eq!(harness.post("/images/create", "").await.status, 400);
     assert_eq!(
@@ -201,14 +201,14 @@ async fn archives_go_in_and_out() {
     assert_eq!(harness.stub.seen.lock().unwrap()["save"], "h:1/a");
     assert_eq!(harness.get("/images/get").await.status, 400);
     let load = harness.post("/images/load?quiet=1", "123").await;
-    assert_eq!(load.text(), "{\"stream\":\"Loaded 3\\n\"}\n");
+    assert_eq!(load.text(), "{\"stream\":\"Loaded 3\\n\"}\r\n");
     let import = harness
         .post(
             "/images/create?fromSrc=-&repo=a&changes=CMD%20x&changes=ENV%20a=b",
             "123",
         )
         .await;
-    assert_eq!(import.text(), format!("{{\"status\":\"{IMAGE}\"}}\n"));
+    assert_eq!(import.text(), format!("{{\"status\":\"{IMAGE}\"}}\r\n"));
     assert_eq!(
         harness.stub.seen.lock().unwrap()["import"],
         r#"Some("a") ["CMD x", "ENV a=b"]"#

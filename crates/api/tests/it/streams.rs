@@ -156,7 +156,7 @@ async fn exec_runs_and_tells_its_exit_code() {
     let empty = harness.post(&format!("/containers/{id}/exec"), "{}").await;
     assert_eq!(
         (empty.status, empty.message().as_str()),
-        (400, "no exec command specified")
+        (400, "No exec command specified")
     );
     assert_eq!(harness.post("/exec/nope/start", "{}").await.status, 404);
 }

@@ -102,7 +102,7 @@ async fn version_and_info() {
     assert_eq!(info["Warnings"], json!(null));
     assert_eq!(
         info["RegistryConfig"]["InsecureRegistryCIDRs"],
-        json!(["127.0.0.0/8"])
+        json!(["127.0.0.0/8", "::1/128"])
     );
     assert_eq!(
         info["RegistryConfig"]["IndexConfigs"]["localhost:5000"]["Secure"],

@@ -14,7 +14,7 @@ use crate::respond;
 
 fn path(query: &Query) -> Answer<&str> {
     match query.text("path") {
-        "" => Err(ApiError::bad_request("missing \"path\" query parameter")),
+        "" => Err(ApiError::bad_request("bad parameter: path cannot be empty")),
         path => Ok(path),
     }
 }

@@ -1,6 +1,6 @@
 //! Docker's checks of what a container is asked to be, with its texts.
 
-use coracle_runtime::spec::{ContainerConfig, HealthConfig, HostConfig};
+use coracle_runtime::spec::{ContainerConfig, HealthConfig, HostConfig, NetworkingConfig};
 
 use crate::error::{Answer, ApiError};
 
@@ -43,6 +43,21 @@ pub(super) fn restart_policy(host: &HostConfig) -> Answer<()> {
     }
 }
 
+/// The MAC addresses of endpoints.
+pub(super) fn networking(networking: &NetworkingConfig) -> Answer<()> {
+    let octet = |part: &str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit());
+    for (network, endpoint) in &networking.endpoints_config {
+        let mac = &endpoint.mac_address;
+        let octets: Vec<_> = mac.split([':', '-']).collect();
+        if !mac.is_empty() && (octets.len() != 6 || !octets.into_iter().all(octet)) {
+            return Err(ApiError::bad_request(format!(
+                "invalid config for network {network}: invalid MAC address {mac}"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Everything else that can be told without the image and the host.
 pub(super) fn create(config: &ContainerConfig, host: &HostConfig) -> Answer<()> {
     for variable in &config.env {
@@ -64,6 +79,11 @@ pub(super) fn create(config: &ContainerConfig, host: &HostConfig) -> Answer<()> 
     if host.auto_remove && !matches!(host.restart_policy.name.as_str(), "" | "no") {
         return Err(ApiError::bad_request(
             "can't create 'AutoRemove' container with restart policy",
+        ));
+    }
+    if host.annotations.contains_key("") {
+        return Err(ApiError::bad_request(
+            "invalid Annotations: the empty string is not permitted as an annotation key",
         ));
     }
     if host.shm_size < 0 {
@@ -176,6 +196,25 @@ mod tests {
                 .unwrap_err()
                 .contains("unknown policy 'sometimes'")
         );
+    }
+
+    #[test]
+    fn mac_addresses() {
+        let check = |mac: &str| {
+            let json = serde_json::json!({"EndpointsConfig": {"n": {"MacAddress": mac}}});
+            networking(&serde_json::from_value(json).unwrap())
+        };
+        for good in ["", "02:00:00:00:00:0a", "02-00-00-00-00-0A"] {
+            check(good).unwrap();
+        }
+        for bad in [
+            "zz",
+            "02:00:00:00:00",
+            "02:00:00:00:00:+1",
+            "0200.0000.0001",
+        ] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

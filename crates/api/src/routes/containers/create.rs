@@ -45,6 +45,7 @@ pub(super) async fn create(
         .filter(|platform| version.since(41) && !platform.is_empty());
     let (spec, warnings) = adapt(body, version)?;
     check::create(&spec.config, &spec.host)?;
+    check::networking(&spec.networking)?;
     let spec = ContainerSpec {
         name: (!name.is_empty()).then(|| name.to_owned()),
         platform: platform.map(str::to_owned),
@@ -110,6 +111,10 @@ fn adapt(body: CreateBody, version: ApiVersion) -> Answer<(ContainerSpec, Vec<St
             )));
         }
     }
+    // -1 means that nothing is asked for.
+    host.memory_swappiness = host
+        .memory_swappiness
+        .filter(|swappiness| *swappiness != -1);
     for mount in &mut host.mounts {
         adapt_mount(mount, version)?;
     }

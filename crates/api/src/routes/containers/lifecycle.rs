@@ -98,11 +98,11 @@ pub(super) async fn kill(State(api): State<Api>, Name(name): Name, query: Query)
     let killed = api.runtime.kill_container(&name, signal).await;
     killed.map_err(|error| {
         let error = ApiError::from(error);
-        let prefix = format!("cannot kill container: {name}: ");
-        if error.message.starts_with(&prefix) {
+        if error.message.starts_with("cannot kill container: ") {
             error
         } else {
-            ApiError::new(error.status, prefix + &error.message)
+            let message = format!("cannot kill container: {name}: {}", error.message);
+            ApiError::new(error.status, message)
         }
     })?;
     if let Some(exit) = exit {
@@ -130,7 +130,12 @@ pub(super) async fn rename(State(api): State<Api>, Name(name): Name, query: Quer
             "Neither old nor new names may be empty",
         ));
     }
-    check::name(new_name)?;
+    check::name(new_name).map_err(|_| {
+        ApiError::bad_request(format!(
+            "Error when allocating new name: Invalid container name (/{new_name}), only \
+             [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+        ))
+    })?;
     api.runtime.rename_container(&name, new_name).await?;
     respond::empty(StatusCode::NO_CONTENT)
 }

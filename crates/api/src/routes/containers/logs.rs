@@ -6,6 +6,7 @@ use coracle_runtime::io::{LogEntry, LogOptions};
 use coracle_runtime::{Result, RuntimeError};
 use futures_util::StreamExt;
 use http::HeaderValue;
+use jiff::Timestamp;
 
 use super::attach::{MULTIPLEXED, RAW};
 use crate::Api;
@@ -32,7 +33,10 @@ pub(super) async fn logs(
         follow: query.flag("follow"),
         tail: query.text("tail").parse().ok(),
         since: query.time("since")?,
-        until: query.time("until")?,
+        // To dockerd, 0 is no end of a log, while events until then are none.
+        until: query
+            .time("until")?
+            .filter(|until| *until != Timestamp::UNIX_EPOCH),
     };
     if !options.stdout && !options.stderr {
         return Err(ApiError::bad_request(

@@ -58,10 +58,7 @@ pub(super) fn terminal_size(query: &Query) -> Answer<TerminalSize> {
     let side = |key: &str| {
         let text = query.text(key);
         text.parse::<u16>().map_err(|_| {
-            ApiError::bad_request(format!(
-                "invalid resize {} {text:?}: strconv.Atoi: parsing {text:?}: invalid syntax",
-                if key == "h" { "height" } else { "width" }
-            ))
+            ApiError::bad_request(format!("strconv.Atoi: parsing {text:?}: invalid syntax"))
         })
     };
     Ok(TerminalSize {
