@@ -651,8 +651,7 @@ pub(crate) fn error(error: Error) -> RuntimeError {
     match error {
         Error::NetworkNotFound(name) => RuntimeError::NotFound(format!("network {name} not found")),
         Error::NetworkExists(_) => RuntimeError::AlreadyExists(text),
-        Error::NetworkInUse { .. } => RuntimeError::InvalidState(text),
-        Error::Predefined(_) => RuntimeError::Forbidden(text),
+        Error::NetworkInUse { .. } | Error::Predefined(_) => RuntimeError::Forbidden(text),
         Error::Invalid(_) | Error::Unsupported(_) => RuntimeError::InvalidArgument(text),
         _ => RuntimeError::Internal(text),
     }
