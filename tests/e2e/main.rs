@@ -21,6 +21,7 @@ mod odd;
 mod ps;
 mod registry;
 mod restart;
+mod rootless;
 mod run;
 mod run_limits;
 mod run_mounts;
