@@ -26,6 +26,7 @@ mod run;
 mod run_limits;
 mod run_mounts;
 mod run_security;
+mod sharing;
 mod system;
 mod tree;
 mod volumes;
