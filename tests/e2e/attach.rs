@@ -1,5 +1,8 @@
 //! `docker attach` and `docker start -a`, and leaving again.
 
+use std::io::Write;
+use std::process::Stdio;
+
 use coracle_tests::{Daemon, Terminal, output};
 
 #[test]
@@ -34,7 +37,17 @@ fn attach_shows_what_comes_and_the_exit_code() {
     let id = d.ok(&[
         "run", "-d", "-i", "--network", "none", "busybox", "sh", "-c", script,
     ]);
-    let output = d.docker_in(&["attach", &id], b"words\n").code(6);
+    // As with docker, the client that closes its standard input is shown no more: this one doesn't.
+    let mut command = d.docker_command(&["attach", &id]);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"words\n").unwrap();
+    let output = output::finish(child, "attach".into(), Vec::new()).code(6);
+    drop(stdin);
     assert_eq!(
         (output.stdout.as_str(), output.stderr.as_str()),
         ("got words\n", "wrong\n")
@@ -71,10 +84,8 @@ fn several_clients_see_the_same() {
     let readers: Vec<_> = (0..3)
         .map(|_| {
             let mut command = d.docker_command(&["attach", "--no-stdin", &id]);
-            command.stdin(std::process::Stdio::null());
-            command
-                .stdout(std::process::Stdio::piped())
-                .stderr(std::process::Stdio::piped());
+            command.stdin(Stdio::null());
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
             command.spawn().unwrap()
         })
         .collect();
@@ -92,9 +103,7 @@ fn a_client_that_goes_away_does_no_harm() {
     let mut command = d.docker_command(&[
         "run", "--name", "left", "busybox", "sh", "-c", "while :; do echo x; done",
     ]);
-    command
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     d.until("left", "{{.State.Running}}", "true");
     let _ = child.kill();
