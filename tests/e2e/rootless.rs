@@ -276,6 +276,8 @@ fn an_ordinary_users_daemon() {
         assert_eq!(d.get(address).as_deref(), Some("rootless\n"), "{address}");
     }
 
+    among_themselves(&d);
+
     // Everything goes: what the daemon made with it, slirp4netns with the namespaces' holder.
     d.ok(&["rm", "-f", "-v", &web]);
     assert_eq!(d.get("127.0.0.1:8088"), None);
@@ -284,4 +286,62 @@ fn an_ordinary_users_daemon() {
     assert_eq!(output::wait(&mut daemon, Duration::from_secs(30)), Some(0));
     leak::kill(d.helper("holder"), Signal::KILL);
     wait_until("nothing is left", || processes().is_empty());
+}
+
+/// Containers in each other's namespaces, and what ends them without a control group.
+fn among_themselves(d: &Rootless) {
+    let run = ["run", "-d", "--network", "none", "--name"];
+    d.ok(&[
+        &run[..],
+        &["one", "--ipc", "shareable", "busybox", "sleep", "1000"],
+    ]
+    .concat());
+    d.ok(&["exec", "one", "touch", "/dev/shm/ones"]);
+    let flags = [
+        "run", "--rm", "--network", "none", "--ipc", "container:one", "--pid", "container:one",
+    ];
+    let script = "ls /dev/shm; ps -o args";
+    let seen = d.ok(&[&flags[..], &["busybox", "sh", "-c", script]].concat());
+    assert!(
+        seen.starts_with("ones\n") && seen.contains("sleep 1000"),
+        "{seen}"
+    );
+
+    let script = "(trap '' TERM; sleep 1001; true) & setsid sleep 1002 & sleep 1003; true";
+    for pid in ["container:one", "host"] {
+        let flags = ["guest", "--pid", pid, "busybox", "sh", "-c", script];
+        d.ok(&[&run[..], &flags].concat());
+        wait_until("it runs", || sleeping() == 3);
+        d.ok(&["kill", "guest"]);
+        wait_until("what it started is gone", || sleeping() == 0);
+        assert_eq!(
+            d.ok(&["inspect", "-f", "{{.State.ExitCode}}", "guest"]),
+            "137"
+        );
+        d.ok(&["rm", "guest"]);
+    }
+
+    for flags in [&[][..], &["--init"], &["-u", "1000"]] {
+        let sleep = [&run[..], &["guest"], flags, &["busybox", "sleep", "1001"]].concat();
+        d.ok(&sleep);
+        let pid = d.ok(&["inspect", "-f", "{{.State.Pid}}", "guest"]);
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let shim = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        leak::kill(shim.unwrap().trim().parse().unwrap(), Signal::KILL);
+        wait_until("it is gone", || {
+            !is_alive(pid.parse().unwrap()) && sleeping() == 0
+        });
+        d.ok(&["rm", "-f", "guest"]);
+    }
+    d.ok(&["rm", "-f", "one"]);
+}
+
+/// How many of the sleeping processes of the test above there are.
+fn sleeping() -> usize {
+    let line = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    processes()
+        .iter()
+        .filter(|pid| line(pid).starts_with("sleep\u{0}100"))
+        .filter(|pid| !line(pid).starts_with("sleep\u{0}1000"))
+        .count()
 }
