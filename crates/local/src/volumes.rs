@@ -383,12 +383,6 @@ impl Volumes {
         }
     }
 
-    /// The directory of a part of a volume, for `docker cp` with a stopped container.
-    pub(crate) fn source(&self, name: &str, subpath: &str) -> Result<PathBuf> {
-        drop(self.open_part(name, subpath)?);
-        Ok(self.directory(name)?.join(subpath))
-    }
-
     /// Opens (`O_PATH`) a volume, or what is in it by a path that no link leads out of. A container
     /// may change the links at any time, so what is found is good only as long as it is open.
     pub(crate) fn open_part(&self, name: &str, subpath: &str) -> Result<OwnedFd> {

@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
 
 use super::handle::{Command, Handle};
+use super::record::MountRecord;
 use crate::changes;
 use crate::engine::Engine;
 use crate::images;
@@ -53,19 +54,15 @@ fn root(engine: &Engine, handle: &Handle, path: &str) -> Result<Root> {
         .filter(|mount| absolute.starts_with(&mount.point.destination))
         .max_by_key(|mount| mount.point.destination.len());
     if let Some(mount) = mount {
-        let source = match mount.point.kind.as_str() {
-            "volume" => engine.volumes.source(&mount.point.name, &mount.subpath)?,
-            _ => PathBuf::from(&mount.point.source),
-        };
         let inside = absolute
             .strip_prefix(&mount.point.destination)
             .unwrap_or(Path::new(""));
-        if source.is_dir() {
+        if let Some(fd) = mounted_dir(engine, mount)? {
             let whole = inside.as_os_str().is_empty();
             // A trailing `/.` asks for what is in it.
             let named = whole && !path.ends_with("/.");
             return Ok(Root {
-                fd: open(&source)?,
+                fd,
                 // The trailing slash, which says what to do with a link, is lost by strip_prefix
                 // only where nothing else is left.
                 path: Path::new("/").join(if whole { Path::new(".") } else { inside }),
@@ -81,6 +78,25 @@ fn root(engine: &Engine, handle: &Handle, path: &str) -> Result<Root> {
         path: absolute,
         mount: None,
     })
+}
+
+/// What a mount of a container shows, if that is a directory.
+fn mounted_dir(engine: &Engine, mount: &MountRecord) -> Result<Option<OwnedFd>> {
+    if mount.point.kind != "volume" {
+        let source = Path::new(&mount.point.source);
+        return source.is_dir().then(|| open(source)).transpose();
+    }
+    let name = &mount.point.name;
+    let part = engine.volumes.open_part(name, &mount.subpath)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match rustix::fs::openat(&part, ".", flags, Mode::empty()) {
+        Ok(dir) => Ok(Some(dir)),
+        Err(rustix::io::Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(RuntimeError::Internal(format!(
+            "cannot open volume {name}: {}",
+            std::io::Error::from(errno)
+        ))),
+    }
 }
 
 fn open(path: &Path) -> Result<OwnedFd> {
