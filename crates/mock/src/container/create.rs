@@ -79,12 +79,7 @@ fn make(
     let base = image.tree.clone();
     let mut host_config = spec.host;
     defaults(engine, &id, &mut config, &mut host_config);
-    check_references(
-        state,
-        &config,
-        &host_config,
-        spec.networking.endpoints_config.keys(),
-    )?;
+    check_references(state, &config, &host_config)?;
     ports::requests(&config, &host_config)?;
     let log = log(&config, &host_config)?;
     let mut resolved = Resolved::default();
@@ -172,13 +167,9 @@ fn defaults(engine: &Engine, id: &str, config: &mut ContainerConfig, host: &mut 
     }
 }
 
-/// What the configuration names must be there, and make sense together.
-fn check_references<'a>(
-    state: &State,
-    config: &ContainerConfig,
-    host: &HostConfig,
-    endpoints: impl Iterator<Item = &'a String>,
-) -> Result<()> {
+/// What the configuration names must be there, and make sense together. Networks are looked up at
+/// the start, as Docker does.
+fn check_references(state: &State, config: &ContainerConfig, host: &HostConfig) -> Result<()> {
     for mode in [&host.network_mode, &host.ipc_mode, &host.pid_mode] {
         if let Some(other) = mode.strip_prefix("container:") {
             state.find(other)?;
@@ -198,14 +189,6 @@ fn check_references<'a>(
         return Err(RuntimeError::InvalidArgument(format!(
             "conflicting options: {what} and the container type network mode"
         )));
-    }
-    let bare = matches!(host.network_mode.as_str(), "none" | "host") || joins;
-    if bare || config.network_disabled {
-        return Ok(());
-    }
-    state.networks.find(&host.network_mode)?;
-    for name in endpoints.filter(|name| *name != "default") {
-        state.networks.find(name)?;
     }
     Ok(())
 }

@@ -175,9 +175,12 @@ pub(crate) fn start(engine: &Arc<Engine>, id: &str, start: StartExec) -> Result<
         Ok(prepared) => prepared,
         Err((code, text)) => {
             known.exec.exit_code = Some(code);
-            return Err(RuntimeError::InvalidArgument(format!(
-                "OCI runtime exec failed: exec failed: {text}"
-            )));
+            return Err(match code {
+                126 | 127 => RuntimeError::InvalidArgument(format!(
+                    "OCI runtime exec failed: exec failed: {text}"
+                )),
+                _ => RuntimeError::Internal(text),
+            });
         }
     };
     known.exec.running = true;
@@ -245,7 +248,7 @@ fn prepare(
             .or_insert(("xterm".into(), true));
     }
     if !spec.user.is_empty() {
-        env.user = user::resolve(&env.world.fs(), &spec.user).map_err(|text| (126, text))?;
+        env.user = user::resolve(&env.world.fs(), &spec.user).map_err(|text| (125, text))?;
     }
     if !spec.working_dir.is_empty() {
         let found = env.world.fs().look("/", &spec.working_dir, true);

@@ -12,8 +12,8 @@ pub(crate) fn read(engine: &Engine, name: &str, options: LogOptions) -> Result<L
     let entry = state.container(name)?;
     let tty = entry.config.tty;
     let Some(log) = entry.log.clone() else {
-        return Err(RuntimeError::NotSupported(
-            "configured logging driver does not support reading: reading the log".into(),
+        return Err(RuntimeError::InvalidArgument(
+            "configured logging driver does not support reading".into(),
         ));
     };
     if options.follow && entry.status().is_alive() {

@@ -28,12 +28,15 @@ impl From<RuntimeError> for Failure {
     }
 }
 
+/// A command that is not there (127) or can't run (126) is the user's fault; what fails before is
+/// told as the runtime's own.
 fn failure(code: i32, text: &str) -> Failure {
     let text = format!("failed to create task for container: {text}");
-    Failure {
-        error: RuntimeError::InvalidArgument(text),
-        code,
-    }
+    let error = match code {
+        126 | 127 => RuntimeError::InvalidArgument(text),
+        _ => RuntimeError::Internal(text),
+    };
+    Failure { error, code }
 }
 
 /// Starts a container.

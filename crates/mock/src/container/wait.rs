@@ -18,7 +18,10 @@ pub(crate) fn wait(
     let exits = published.borrow().exits;
     Ok(Box::pin(async move {
         let found = until(&mut published, |now| match condition {
-            WaitCondition::NotRunning => !now.status.is_alive() && now.status != Status::Restarting,
+            // The end of a run counts even where a restart follows.
+            WaitCondition::NotRunning => {
+                now.exits > exits || !(now.status.is_alive() || now.status == Status::Restarting)
+            }
             WaitCondition::NextExit => now.exits > exits,
             WaitCondition::Removed => false,
         });

@@ -73,6 +73,21 @@ macro_rules! refused {
 }
 pub(super) use refused;
 
+/// Demands an error whose text holds some words, of whatever kind: where Docker itself blames now
+/// the request, now the runtime.
+pub(super) fn fails_saying<T>(words: &str, result: Result<T>) {
+    match result {
+        Err(error) => {
+            let text = error.to_string();
+            assert!(
+                text.contains(words),
+                "the text {text:?} should hold {words:?}"
+            );
+        }
+        Ok(_) => panic!("it should fail, saying {words:?}"),
+    }
+}
+
 /// Whether a result is the answer to what a runtime does not do.
 pub(super) fn not_supported<T>(what: &str, result: Result<T>) {
     match result {

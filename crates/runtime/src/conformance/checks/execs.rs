@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 
 use super::super::Subject;
 use super::super::subject::{close, event, read, read_until, write};
-use super::super::support::{refused, soon};
+use super::super::support::{fails_saying, refused, soon};
 use crate::exec::StartExec;
 use crate::io::TerminalSize;
 
@@ -172,7 +172,7 @@ pub(super) async fn what_cannot_run(s: Subject) {
             .map(drop),
         Err(error) => Err(error),
     };
-    refused!(result, InvalidArgument, "unable to find user nosuch");
+    fails_saying("unable to find user nosuch", result);
 }
 
 pub(super) async fn detached(s: Subject) {

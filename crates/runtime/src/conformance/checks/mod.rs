@@ -79,6 +79,7 @@ macro_rules! __conformance_checks {
                 of_one_that_removes_itself
                 removal_ends_every_wait
                 a_failed_start_is_an_exit
+                the_end_of_a_run_counts_though_a_restart_follows
             }
             policies {
                 auto_remove

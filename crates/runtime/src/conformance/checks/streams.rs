@@ -271,7 +271,7 @@ pub(super) async fn a_terminals_size(s: Subject) {
     s.start(&id).await;
     write(&mut attached, b"\n").await;
     read_until(&mut attached, "11 22\r\n").await;
-    for (rows, cols) in [(40, 120), (1, 1)] {
+    for (rows, cols) in [(40, 120), (24, 81)] {
         let size = TerminalSize { rows, cols };
         soon("resize", s.runtime.resize_container(&id, size))
             .await

@@ -107,3 +107,17 @@ pub(super) async fn a_failed_start_is_an_exit(s: Subject) {
     assert!(s.runtime.start_container(&id).await.is_err());
     assert_eq!(next.await.code, 127);
 }
+
+/// As in Docker, a container between two runs counts as running, and the end of a run as an end.
+pub(super) async fn the_end_of_a_run_counts_though_a_restart_follows(s: Subject) {
+    let mut spec = s.sh("sleep 0.2; exit 3");
+    spec.host.restart_policy.name = "always".into();
+    let id = s.launch(spec).await;
+    for condition in [NotRunning, NextExit] {
+        assert_eq!(s.waiting(&id, condition).await.await.code, 3);
+    }
+    // Once it is stopped there is nothing to wait for.
+    s.stop(&id, 0).await;
+    let code = s.waiting(&id, NotRunning).await.await.code;
+    assert_eq!(code, s.inspect(&id).await.state.exit_code);
+}
