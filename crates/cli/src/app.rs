@@ -105,10 +105,6 @@ impl Node {
         }
     }
 
-    pub(crate) fn is_hidden(&self) -> bool {
-        matches!(self, Self::Verb(verb) if verb.hidden)
-    }
-
     fn command(&self) -> Command {
         match self {
             Self::Verb(verb) => Command::new(verb.name)
@@ -262,11 +258,14 @@ fn execute(matches: ArgMatches) -> Result<u8> {
     let Some(running) = find(&TOP, name, matches, &global) else {
         return plugin::exec(name, matches);
     };
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Error::io("starting", error))?
-        .block_on(running)
+        .map_err(|error| Error::io("starting", error))?;
+    let code = runtime.block_on(running);
+    // A thread that reads standard input must not be waited for.
+    runtime.shutdown_background();
+    code
 }
 
 fn find(

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::output::warn;
+use crate::output::{Style, warn};
 
 /// What this crate's functions give.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
@@ -73,11 +73,6 @@ impl Error {
         }
     }
 
-    /// Whether what was asked for isn't there.
-    pub(crate) fn is_not_found(&self) -> bool {
-        matches!(self, Self::Client(error) if error.is_not_found())
-    }
-
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {
@@ -117,9 +112,10 @@ impl Error {
         if matches!(self, Self::Exit(_)) {
             return;
         }
-        warn(format_args!("coracle: {self}"));
+        let style = Style::stderr();
+        warn(format_args!("{} {self}", style.red("coracle:")));
         if let Some(hint) = self.hint() {
-            warn(format_args!("hint: {hint}"));
+            warn(format_args!("{} {hint}", style.cyan("hint:")));
         }
     }
 }

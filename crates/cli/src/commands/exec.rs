@@ -7,7 +7,7 @@ use std::rc::Rc;
 use clap::Args;
 use coracle_docker::exec::ExecCreateBody;
 
-use super::run::check_terminal;
+use super::foreground::{check_terminal, detach_keys};
 use crate::app::Run;
 use crate::context::Context;
 use crate::error::{Error, FAILURE, Result};
@@ -75,11 +75,7 @@ impl ExecArgs {
         let attached = !self.detach;
         let stdin = attached && self.interactive;
         check_terminal(stdin, self.tty)?;
-        let keys = self.detach_keys.clone().or_else(|| {
-            let config = context.config().ok().filter(|_| self.tty)?;
-            config.detach_keys().map(str::to_owned)
-        });
-        let keys = keys.unwrap_or_default();
+        let keys = detach_keys(context, self.detach_keys.as_deref(), self.tty)?;
         let detach = DetachKeys::parse(&keys)?;
         let size = session::size().filter(|_| self.tty);
         let body = ExecCreateBody {
@@ -113,11 +109,11 @@ impl ExecArgs {
             stdout: true,
             stderr: true,
             tty: self.tty,
-            detach: self.tty.then_some(detach),
+            detach: (self.tty && stdin).then_some(detach),
         };
         let resize = async {
             if self.tty {
-                session::keep_size(client, Target::Exec(Rc::from(id.as_str()))).await;
+                session::keep_size(client, Target::Exec(Rc::from(id.as_str())), false).await;
             }
             pending::<()>().await;
         };

@@ -1,27 +1,61 @@
 //! The verbs: one file each, and the tables that give them their names.
 
+mod attach;
+mod commit;
+mod completion;
 mod containers;
+mod cp;
 mod create;
+mod diff;
+mod download;
 mod each;
+mod events;
 mod exec;
+mod export;
+mod foreground;
+mod history;
 mod images;
+mod import;
 mod info;
 mod inspect;
+mod kill;
+mod load;
+mod login;
 mod logs;
+mod network;
+mod pause;
+mod port;
+mod prompt;
+mod prune;
 mod ps;
 mod pull;
+mod push;
 mod reference;
+mod rename;
+mod restart;
 mod rm;
+mod rmi;
 mod run;
+mod save;
+mod start;
+mod stats;
 mod stop;
 mod system;
+mod table;
+mod tag;
 mod time;
+mod top;
+mod update;
+mod upload;
 mod version;
+mod volume;
+mod wait;
 
 use coracle_client::Filters;
 
-use crate::app::{Node, group, verb};
 use crate::error::{Error, Result};
+
+pub(crate) use table::{SECTIONS, TOP};
 
 /// Reads `--filter KEY=VALUE`.
 fn filters(given: &[String]) -> Result<Filters> {
@@ -35,50 +69,3 @@ fn filters(given: &[String]) -> Result<Filters> {
     }
     Ok(filters)
 }
-
-/// The verbs in the help of all, by section.
-pub(crate) const SECTIONS: [(&str, &[&str]); 1] = [(
-    "Commands",
-    &[
-        "run", "exec", "ps", "pull", "images", "logs", "rm", "stop", "inspect", "version", "info",
-    ],
-)];
-
-static CONTAINER: [Node; 7] = [
-    verb::<run::RunArgs>("run", "Create and run a new container"),
-    verb::<exec::ExecArgs>("exec", "Run a command in a running container"),
-    verb::<ps::PsArgs>("ls", "List containers").or(&["list", "ps"]),
-    verb::<logs::LogsArgs>("logs", "Show what a container wrote"),
-    verb::<rm::RmArgs>("rm", "Remove containers").or(&["remove", "delete"]),
-    verb::<stop::StopArgs>("stop", "Stop containers"),
-    verb::<inspect::InspectContainerArgs>("inspect", "Show all about containers"),
-];
-
-static IMAGE: [Node; 3] = [
-    verb::<images::ImagesArgs>("ls", "List images").or(&["list"]),
-    verb::<pull::PullArgs>("pull", "Pull an image from a registry"),
-    verb::<inspect::InspectImageArgs>("inspect", "Show all about images"),
-];
-
-static SYSTEM: [Node; 1] = [verb::<system::LaunchArgs>("launch", "Become the daemon").hidden()];
-
-/// All of them.
-pub(crate) static TOP: [Node; 14] = [
-    verb::<run::RunArgs>("run", "Create and run a new container"),
-    verb::<exec::ExecArgs>("exec", "Run a command in a running container"),
-    verb::<ps::PsArgs>("ps", "List containers").or(&["ls", "list"]),
-    verb::<pull::PullArgs>("pull", "Pull an image from a registry"),
-    verb::<images::ImagesArgs>("images", "List images"),
-    verb::<logs::LogsArgs>("logs", "Show what a container wrote"),
-    verb::<rm::RmArgs>("rm", "Remove containers").or(&["delete"]),
-    verb::<stop::StopArgs>("stop", "Stop containers"),
-    verb::<inspect::InspectArgs>(
-        "inspect",
-        "Show all about containers, images, networks or volumes",
-    ),
-    verb::<version::VersionArgs>("version", "Show versions of client and daemon"),
-    verb::<info::InfoArgs>("info", "Show what the daemon is and has"),
-    group!("container", "Manage containers", CONTAINER),
-    group!("image", "Manage images", IMAGE),
-    group!("system", "Manage the daemon", SYSTEM),
-];

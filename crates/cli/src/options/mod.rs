@@ -26,10 +26,10 @@ use coracle_runtime::spec::StringOrList;
 
 pub(crate) use config::Pull;
 pub(crate) use environment::environment;
-pub(crate) use pairs::{parse as pairs, split as pair};
+pub(crate) use pairs::parse as pairs;
 pub(crate) use resources::Limits;
 pub(crate) use restart::parse as restart_policy;
-pub(crate) use units::{bytes, duration, positive_bytes};
+pub(crate) use units::duration;
 
 use crate::error::Result;
 

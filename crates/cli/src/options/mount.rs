@@ -51,7 +51,7 @@ pub(super) fn parse(text: &str) -> Result<Mount> {
             "bind-propagation" => bind.propagation = value.to_ascii_lowercase(),
             "bind-nonrecursive" => bind.non_recursive = boolean()?,
             "bind-create-src" => bind.create_mountpoint = boolean()?,
-            "bind-recursive" => recursive(value, &mut bind).map_err(|why| refuse(why))?,
+            "bind-recursive" => recursive(value, &mut bind).map_err(refuse)?,
             "volume-nocopy" => volume.no_copy = boolean()?,
             "volume-subpath" => value.clone_into(&mut volume.subpath),
             "volume-label" => {

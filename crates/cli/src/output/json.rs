@@ -1,7 +1,5 @@
 //! JSON for people, its fields in the order in which the daemon sent them.
 
-use serde_json::Value;
-
 /// Indents JSON, and changes nothing else; what isn't JSON comes out as something.
 pub(crate) fn indent(json: &[u8], outer: usize) -> String {
     let text = String::from_utf8_lossy(json);
@@ -58,13 +56,10 @@ fn line(out: &mut String, depth: usize) {
     out.extend(std::iter::repeat_n("    ", depth));
 }
 
-/// A value, indented.
-pub(crate) fn pretty(value: &Value) -> String {
-    indent(value.to_string().as_bytes(), 0)
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -81,7 +76,7 @@ mod tests {
         #[test]
         fn meaning_stays(text: String, number: i64) {
             let value = serde_json::json!({"a": [text, number, null], "b": {"c": {}}});
-            let again: Value = serde_json::from_str(&pretty(&value)).unwrap();
+            let again: Value = serde_json::from_str(&indent(value.to_string().as_bytes(), 0)).unwrap();
             proptest::prop_assert_eq!(again, value);
         }
     }

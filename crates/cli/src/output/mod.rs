@@ -11,11 +11,11 @@ mod times;
 mod yaml;
 
 pub(crate) use format::{Column, Format, Row, row};
-pub(crate) use json::{indent, pretty};
+pub(crate) use json::indent;
 pub(crate) use numbers::{percent, short_id};
-pub(crate) use progress::{Progress, Shown};
+pub(crate) use progress::Progress;
 pub(crate) use stdio::{Output, print, warn};
-pub(crate) use style::{Style, is_terminal};
+pub(crate) use style::Style;
 pub(crate) use table::Table;
 pub(crate) use times::{ago, created_at, iso, local};
 pub(crate) use yaml::yaml;

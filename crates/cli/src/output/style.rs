@@ -2,11 +2,6 @@
 
 use std::io::IsTerminal;
 
-/// Whether a stream is a terminal.
-pub(crate) fn is_terminal(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal()
-}
-
 /// Puts colours in text, or leaves it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Style(bool);
@@ -14,9 +9,18 @@ pub(crate) struct Style(bool);
 impl Style {
     /// For standard output: colours on a terminal, without `NO_COLOR` (no-color.org).
     pub(crate) fn stdout() -> Self {
+        Self::on(&std::io::stdout())
+    }
+
+    /// The same for standard error.
+    pub(crate) fn stderr() -> Self {
+        Self::on(&std::io::stderr())
+    }
+
+    fn on(stream: &impl IsTerminal) -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self(std::io::stdout().is_terminal() && !refused && !dumb)
+        Self(stream.is_terminal() && !refused && !dumb)
     }
 
     fn paint(self, code: &str, text: &str) -> String {
@@ -27,8 +31,8 @@ impl Style {
         }
     }
 
-    pub(crate) fn bold(self, text: &str) -> String {
-        self.paint("1", text)
+    pub(crate) fn cyan(self, text: &str) -> String {
+        self.paint("36", text)
     }
 
     pub(crate) fn green(self, text: &str) -> String {

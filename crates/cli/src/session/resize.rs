@@ -23,10 +23,15 @@ impl Target {
     }
 }
 
-/// Sets the size now and whenever the user's changes. Never ends.
-pub(crate) async fn keep_size(client: &Client, target: Target) {
+/// Sets the size now and whenever the user's changes. `redraw` sets another one first, so that what
+/// was drawn before is drawn again. Never ends.
+pub(crate) async fn keep_size(client: &Client, target: Target, redraw: bool) {
     let mut changes = signal(SignalKind::window_change()).ok();
     let mut last = None;
+    if redraw && let Some([rows, columns]) = terminal::size() {
+        let other = [rows.saturating_add(1), columns.saturating_add(1)];
+        let _ = target.resize(client, other).await;
+    }
     loop {
         let size = terminal::size();
         if let Some(size) = size.filter(|size| last != Some(*size)) {

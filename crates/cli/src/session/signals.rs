@@ -28,10 +28,10 @@ async fn next((mut signal, name): (Signal, &'static str)) -> (Signal, &'static s
     (signal, name)
 }
 
+type Next = std::pin::Pin<Box<dyn Future<Output = (Signal, &'static str)>>>;
+
 /// Signals that are caught from now on.
-pub(crate) struct Caught(
-    FuturesUnordered<std::pin::Pin<Box<dyn Future<Output = (Signal, &'static str)>>>>,
-);
+pub(crate) struct Caught(FuturesUnordered<Next>);
 
 impl Caught {
     /// Catches what is passed on.
@@ -40,7 +40,7 @@ impl Caught {
         for (kind, name) in passed_on() {
             // A signal that can't be caught does what it does.
             if let Ok(signal) = signal(kind) {
-                caught.push(Box::pin(next((signal, name))) as std::pin::Pin<Box<_>>);
+                caught.push(Box::pin(next((signal, name))) as Next);
             }
         }
         Self(caught)

@@ -16,16 +16,16 @@ pub(crate) fn parse(pieces: Vec<Piece>) -> Result<Vec<Node>> {
     let mut pieces = pieces.into_iter();
     let (nodes, end) = block(&mut pieces, 0)?;
     match end {
-        End::Template => Ok(nodes),
-        End::End => fail("unexpected {{end}}"),
+        End::Text => Ok(nodes),
+        End::Block => fail("unexpected {{end}}"),
         End::Else(_) => fail("unexpected {{else}}"),
     }
 }
 
 /// What ended a block.
 enum End {
-    Template,
-    End,
+    Text,
+    Block,
     /// With the words after it.
     Else(Vec<Word>),
 }
@@ -49,7 +49,7 @@ fn block(pieces: &mut IntoIter<Piece>, depth: usize) -> Result<(Vec<Node>, End)>
         };
         let rest = || words.iter().skip(1).cloned().collect::<Vec<_>>();
         match keyword.as_str() {
-            "end" => return Ok((nodes, End::End)),
+            "end" => return Ok((nodes, End::Block)),
             "else" => return Ok((nodes, End::Else(rest()))),
             "break" => nodes.push(Node::Break),
             "continue" => nodes.push(Node::Continue),
@@ -78,7 +78,7 @@ fn block(pieces: &mut IntoIter<Piece>, depth: usize) -> Result<(Vec<Node>, End)>
             _ => nodes.push(Node::Action(whole(words)?)),
         }
     }
-    Ok((nodes, End::Template))
+    Ok((nodes, End::Text))
 }
 
 fn conditional(pieces: &mut IntoIter<Piece>, words: Vec<Word>, depth: usize) -> Result<Node> {
@@ -88,8 +88,8 @@ fn conditional(pieces: &mut IntoIter<Piece>, words: Vec<Word>, depth: usize) -> 
         let (body, end) = block(pieces, depth + 1)?;
         arms.push((condition, body));
         match end {
-            End::Template => return fail("{{if}} without {{end}}"),
-            End::End => {
+            End::Text => return fail("{{if}} without {{end}}"),
+            End::Block => {
                 return Ok(Node::If {
                     arms,
                     otherwise: Vec::new(),
@@ -113,8 +113,8 @@ fn conditional(pieces: &mut IntoIter<Piece>, words: Vec<Word>, depth: usize) -> 
 fn bodies(pieces: &mut IntoIter<Piece>, depth: usize) -> Result<(Vec<Node>, Vec<Node>)> {
     let (body, end) = block(pieces, depth + 1)?;
     match end {
-        End::Template => fail("a block without {{end}}"),
-        End::End => Ok((body, Vec::new())),
+        End::Text => fail("a block without {{end}}"),
+        End::Block => Ok((body, Vec::new())),
         End::Else(words) if words.is_empty() => Ok((body, last_block(pieces, depth)?)),
         End::Else(_) => fail("unexpected words after {{else"),
     }
@@ -122,8 +122,8 @@ fn bodies(pieces: &mut IntoIter<Piece>, depth: usize) -> Result<(Vec<Node>, Vec<
 
 fn last_block(pieces: &mut IntoIter<Piece>, depth: usize) -> Result<Vec<Node>> {
     match block(pieces, depth + 1)? {
-        (nodes, End::End) => Ok(nodes),
-        (_, End::Template) => fail("{{else}} without {{end}}"),
+        (nodes, End::Block) => Ok(nodes),
+        (_, End::Text) => fail("{{else}} without {{end}}"),
         (_, End::Else(_)) => fail("a second {{else}}"),
     }
 }

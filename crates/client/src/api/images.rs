@@ -4,7 +4,6 @@ use coracle_docker::auth::{AuthConfig, AuthResponse};
 use coracle_docker::container::IdResponse;
 use coracle_docker::image::{DeleteItem, HistoryItem, ImageInspect, ImageSummary, ImagesPruned};
 use coracle_docker::progress::ProgressMessage;
-use coracle_runtime::spec::ContainerConfig;
 use http::{HeaderMap, Method};
 
 use crate::body::Upload;
@@ -177,7 +176,7 @@ impl Client {
             .changes
             .iter()
             .fold(query, |query, change| query.add("changes", change));
-        let made: IdResponse = self.post_json(&query, &None::<ContainerConfig>).await?;
+        let made: IdResponse = self.json(Method::POST, &query).await?;
         Ok(made.id)
     }
 

@@ -1,0 +1,11 @@
+//! `network`.
+
+mod connect;
+mod create;
+mod ls;
+mod rm;
+
+pub(crate) use connect::{ConnectArgs, DisconnectArgs};
+pub(crate) use create::CreateArgs;
+pub(crate) use ls::LsArgs;
+pub(crate) use rm::RmArgs;

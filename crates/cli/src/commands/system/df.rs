@@ -1,0 +1,201 @@
+//! `system df`.
+
+use clap::Args;
+use coracle_docker::human;
+use coracle_docker::system::DiskUsageResponse;
+use serde_json::Value;
+
+use crate::app::Run;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::output::{Column, Format, Row, Table, ago, print, row, short_id, yaml};
+
+#[derive(Args, Debug)]
+pub(crate) struct DfArgs {
+    /// table, json, yaml, or a template
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    format: String,
+    /// One by one
+    #[arg(short = 'v', long)]
+    verbose: bool,
+}
+
+const COLUMNS: [Column; 5] = [
+    ("Type", "TYPE"),
+    ("TotalCount", "TOTAL"),
+    ("Active", "ACTIVE"),
+    ("Size", "SIZE"),
+    ("Reclaimable", "RECLAIMABLE"),
+];
+
+impl Run for DfArgs {
+    async fn run(self, context: &Context) -> Result<u8> {
+        let format = Format::parse(&self.format)?;
+        let usage = context.client().await?.disk_usage().await?;
+        if !self.verbose {
+            format.show(&COLUMNS, &[], rows(&usage))?;
+            return Ok(0);
+        }
+        let value = serde_json::to_value(&usage)
+            .map_err(|error| Error::usage(format!("disk usage makes no sense: {error}")))?;
+        match &format {
+            Format::Table => print(&verbose(&usage))?,
+            Format::Yaml => print(&yaml(&value))?,
+            format => format.show_value(&value, String::new)?,
+        }
+        Ok(0)
+    }
+}
+
+/// How many there are, how many are used, their size, and what of it could be freed.
+struct Sum {
+    total: usize,
+    active: usize,
+    size: u64,
+    reclaimable: u64,
+}
+
+fn rows(usage: &DiskUsageResponse) -> Vec<Row> {
+    vec![
+        line("Images", images(usage)),
+        line("Containers", containers(usage)),
+        line("Local Volumes", volumes(usage)),
+        line("Build Cache", build_cache(usage)),
+    ]
+}
+
+fn line(kind: &str, sum: Sum) -> Row {
+    let mut reclaimable = human::size(sum.reclaimable);
+    if let Some(percent) = (u128::from(sum.reclaimable) * 100).checked_div(sum.size.into()) {
+        reclaimable += &format!(" ({percent}%)");
+    }
+    row([
+        ("Type", kind.into()),
+        ("TotalCount", sum.total.to_string().into()),
+        ("Active", sum.active.to_string().into()),
+        ("Size", human::size(sum.size).into()),
+        ("Reclaimable", reclaimable.into()),
+    ])
+}
+
+fn images(usage: &DiskUsageResponse) -> Sum {
+    let images = usage.images.as_deref().unwrap_or_default();
+    let used = images.iter().filter(|image| image.containers > 0);
+    let own = |image: &coracle_docker::image::ImageSummary| {
+        let shared = u64::try_from(image.shared_size).unwrap_or_default();
+        image.size.saturating_sub(shared)
+    };
+    let in_use: u64 = used.clone().map(own).sum();
+    Sum {
+        total: images.len(),
+        active: used.count(),
+        size: usage.layers_size,
+        reclaimable: usage.layers_size.saturating_sub(in_use),
+    }
+}
+
+fn is_active(state: &str) -> bool {
+    matches!(state, "running" | "paused" | "restarting")
+}
+
+fn containers(usage: &DiskUsageResponse) -> Sum {
+    let containers = usage.containers.as_deref().unwrap_or_default();
+    let size = |active: bool| -> u64 {
+        let chosen = containers.iter().filter(|c| is_active(&c.state) == active);
+        chosen.map(|c| c.size_rw.unwrap_or_default()).sum()
+    };
+    Sum {
+        total: containers.len(),
+        active: containers.iter().filter(|c| is_active(&c.state)).count(),
+        size: size(true) + size(false),
+        reclaimable: size(false),
+    }
+}
+
+fn volumes(usage: &DiskUsageResponse) -> Sum {
+    let volumes = usage.volumes.as_deref().unwrap_or_default();
+    let mut sum = Sum {
+        total: volumes.len(),
+        active: 0,
+        size: 0,
+        reclaimable: 0,
+    };
+    for usage in volumes
+        .iter()
+        .filter_map(|volume| volume.usage_data.as_ref())
+    {
+        let size = u64::try_from(usage.size).unwrap_or_default();
+        sum.size += size;
+        if usage.ref_count > 0 {
+            sum.active += 1;
+        } else {
+            sum.reclaimable += size;
+        }
+    }
+    sum
+}
+
+fn build_cache(usage: &DiskUsageResponse) -> Sum {
+    let records = usage.build_cache.as_deref().unwrap_or_default();
+    let size = |record: &Value| {
+        record
+            .get("Size")
+            .and_then(Value::as_u64)
+            .unwrap_or_default()
+    };
+    let on = |record: &&Value, key: &str| record.get(key).and_then(Value::as_bool) == Some(true);
+    let owned = records.iter().filter(|record| !on(record, "Shared"));
+    Sum {
+        total: records.len(),
+        active: records.iter().filter(|record| on(record, "InUse")).count(),
+        size: owned.clone().map(size).sum(),
+        reclaimable: owned.filter(|record| !on(record, "InUse")).map(size).sum(),
+    }
+}
+
+fn verbose(usage: &DiskUsageResponse) -> String {
+    let size = |bytes| human::size_with_precision(bytes, 4);
+    let mut shown = "Images space usage:\n\n".to_owned();
+    let mut table = Table::new(["IMAGE ID", "NAME", "CREATED", "SIZE", "CONTAINERS"]);
+    for image in usage.images.iter().flatten() {
+        let created = jiff::Timestamp::from_second(image.created).ok();
+        table.push([
+            short_id(&image.id).to_owned(),
+            image.repo_tags.first().cloned().unwrap_or("<none>".into()),
+            ago(created),
+            size(image.size),
+            image.containers.to_string(),
+        ]);
+    }
+    shown += &table.render();
+    shown += "\nContainers space usage:\n\n";
+    let mut table = Table::new(["CONTAINER ID", "IMAGE", "STATUS", "SIZE", "NAMES"]);
+    for container in usage.containers.iter().flatten() {
+        let name = container.names.first().map_or("", String::as_str);
+        table.push([
+            short_id(&container.id).to_owned(),
+            container.image.clone(),
+            container.status.clone(),
+            size(container.size_rw.unwrap_or_default()),
+            name.trim_start_matches('/').to_owned(),
+        ]);
+    }
+    shown += &table.render();
+    shown += "\nLocal Volumes space usage:\n\n";
+    let mut table = Table::new(["VOLUME NAME", "LINKS", "SIZE"]);
+    for volume in usage.volumes.iter().flatten() {
+        let usage = volume.usage_data.clone().unwrap_or_default();
+        table.push([
+            volume.name.clone(),
+            usage.ref_count.to_string(),
+            u64::try_from(usage.size).map_or("N/A".to_owned(), size),
+        ]);
+    }
+    shown += &table.render();
+    shown
+}

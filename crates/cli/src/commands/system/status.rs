@@ -1,0 +1,73 @@
+//! `system status`.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::app::Run;
+use crate::context::Context;
+use crate::daemon;
+use crate::error::{FAILURE, Result};
+use crate::output::{Format, Style};
+
+#[derive(Args, Debug)]
+pub(crate) struct StatusArgs {
+    /// table, json, yaml, or a template
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    format: String,
+}
+
+impl Run for StatusArgs {
+    async fn run(self, context: &Context) -> Result<u8> {
+        let format = Format::parse(&self.format)?;
+        let address = context.address()?;
+        let pid = match &address.place {
+            Some(place) => daemon::running(place)?.map(|running| running.pid),
+            None => None,
+        };
+        let asked = async {
+            let client = context.client_if_up().await?;
+            Ok::<_, crate::error::Error>(client.version().await?)
+        };
+        let (version, failure) = match asked.await {
+            Ok(version) => (Some(version.version), None),
+            Err(error) => (None, Some(error)),
+        };
+        let host = address.host.to_string();
+        let log = address.place.map(|place| place.log.display().to_string());
+        let value = json!({
+            "Running": version.is_some(),
+            "Host": host,
+            "From": address.from,
+            "Pid": pid,
+            "Version": version,
+            "Log": log,
+        });
+        format.show_value(&value, || {
+            let style = Style::stdout();
+            let state = match &version {
+                Some(version) => format!("{} (version {version})", style.green("running")),
+                None => style.red("not running"),
+            };
+            let mut shown = format!("daemon: {state}\nhost: {host} ({})\n", address.from);
+            if let Some(pid) = pid {
+                shown += &format!("pid: {pid}\n");
+            }
+            if let Some(log) = &log {
+                shown += &format!("log: {log}\n");
+            }
+            shown
+        })?;
+        match failure {
+            None => Ok(0),
+            Some(error) => {
+                error.report();
+                Ok(FAILURE)
+            }
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! `volume create`.
+
+use clap::Args;
+use coracle_docker::volume::VolumeCreateBody;
+
+use crate::app::Run;
+use crate::context::Context;
+use crate::error::Result;
+use crate::options::pairs;
+use crate::output::print;
+
+#[derive(Args, Debug)]
+pub(crate) struct CreateArgs {
+    /// Driver
+    #[arg(short = 'd', long, value_name = "DRIVER", default_value = "local")]
+    driver: String,
+    /// Label: KEY[=VALUE]
+    #[arg(long, value_name = "KEY[=VALUE]")]
+    label: Vec<String>,
+    /// Driver's option: KEY=VALUE
+    #[arg(short = 'o', long, value_name = "KEY=VALUE")]
+    opt: Vec<String>,
+    /// Name; one is made up where there is none
+    name: Option<String>,
+}
+
+impl Run for CreateArgs {
+    async fn run(self, context: &Context) -> Result<u8> {
+        let body = VolumeCreateBody {
+            name: self.name.clone().unwrap_or_default(),
+            driver: self.driver.clone(),
+            driver_opts: pairs("-o, --opt", &self.opt)?,
+            labels: pairs("--label", &self.label)?,
+        };
+        let volume = context.client().await?.create_volume(&body).await?;
+        print(&format!("{}\n", volume.name))?;
+        Ok(0)
+    }
+}
