@@ -19,7 +19,8 @@ use crate::{Api, version};
 const API_VERSION_HEADER: HeaderName = HeaderName::from_static("api-version");
 const EXPERIMENTAL: HeaderName = HeaderName::from_static("docker-experimental");
 const OS_TYPE: HeaderName = HeaderName::from_static("ostype");
-const SERVER: &str = concat!("Coracle/", env!("CARGO_PKG_VERSION"), " (linux)");
+/// The server's name and version, as headers have it.
+pub(crate) const SERVER: &str = concat!("Coracle/", env!("CARGO_PKG_VERSION"), " (linux)");
 
 /// What answers requests.
 pub(crate) struct Service {

@@ -5,6 +5,7 @@ mod cli;
 mod containers;
 mod harness;
 mod images;
+mod noise;
 mod server;
 mod streams;
 mod stub;

@@ -11,6 +11,7 @@ use crate::Api;
 use crate::connection::{Hijack, HijackedIo};
 use crate::error::{Answer, ApiError};
 use crate::extract::{Name, Query};
+use crate::service::SERVER;
 use crate::stream::detach::DetachKeys;
 use crate::stream::hijack::{self, Session};
 use crate::version::ApiVersion;
@@ -33,7 +34,10 @@ pub(in crate::routes) fn head(headers: &HeaderMap, version: ApiVersion, framed: 
     } else {
         RAW
     };
-    let further = format!("Api-Version: {API_VERSION}\r\n");
+    let further = format!(
+        "Api-Version: {API_VERSION}\r\nDocker-Experimental: false\r\nOstype: linux\r\n\
+         Server: {SERVER}\r\n"
+    );
     hijack::head(upgrade, content_type, &further)
 }
 

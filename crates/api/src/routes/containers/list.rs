@@ -317,3 +317,72 @@ pub(in crate::routes) fn image_name(container: &Container, images: &[Image]) -> 
         container.image_id.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use coracle_runtime::container::NetworkSettings;
+    use coracle_runtime::spec::{EndpointSettings, PortBinding};
+
+    use super::*;
+
+    fn selection<'a>(filters: &'a Filters) -> Selection<'a> {
+        let ports = |key| {
+            let parse = |text: &'a String| PortRange::parse(key, text).unwrap();
+            filters.get(key).iter().map(parse).collect()
+        };
+        Selection {
+            all: true,
+            before: None,
+            since: None,
+            names: Patterns::new(filters, "name"),
+            exited: Vec::new(),
+            ancestors: None,
+            published: ports("publish"),
+            exposed: ports("expose"),
+            is_task: None,
+            filters,
+        }
+    }
+
+    #[test]
+    fn ports_and_networks_are_found() {
+        let binding = PortBinding {
+            host_ip: "0.0.0.0".into(),
+            host_port: "8080".into(),
+        };
+        let endpoint = EndpointSettings {
+            network_id: "abcdef".into(),
+            ..EndpointSettings::default()
+        };
+        let container = Container {
+            id: "0123".into(),
+            network: NetworkSettings {
+                ports: [
+                    ("80/tcp".into(), Some(vec![binding])),
+                    ("53/udp".into(), None),
+                ]
+                .into(),
+                networks: [("front".into(), endpoint)].into(),
+                ..NetworkSettings::default()
+            },
+            ..Container::default()
+        };
+        for (json, included) in [
+            (r#"{"publish":["8080"]}"#, true),
+            (r#"{"publish":["80"]}"#, false),
+            (r#"{"publish":["8000-9000/tcp"]}"#, true),
+            (r#"{"expose":["80"]}"#, true),
+            (r#"{"expose":["53"]}"#, false),
+            (r#"{"expose":["53/udp"]}"#, true),
+            (r#"{"expose":["1"],"publish":["8080"]}"#, true),
+            (r#"{"network":["front"]}"#, true),
+            (r#"{"network":["abc"]}"#, true),
+            (r#"{"network":["fro"]}"#, false),
+            (r#"{"id":["01"]}"#, true),
+            (r#"{"id":["23"]}"#, false),
+        ] {
+            let filters = Filters::parse(json, &FILTERS).unwrap();
+            assert_eq!(selection(&filters).includes(&container), included, "{json}");
+        }
+    }
+}
