@@ -3,6 +3,7 @@
 
 mod cli;
 mod containers;
+mod content;
 mod harness;
 mod images;
 mod noise;

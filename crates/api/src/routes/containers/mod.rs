@@ -1,5 +1,6 @@
 //! Containers.
 
+mod adapt;
 mod archive;
 pub(super) mod attach;
 mod changes;
@@ -9,6 +10,7 @@ mod inspect;
 mod lifecycle;
 mod list;
 mod logs;
+mod selection;
 mod stats;
 mod wait;
 
