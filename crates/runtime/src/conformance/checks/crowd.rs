@@ -159,3 +159,70 @@ pub(super) async fn lists_while_containers_come_and_go(s: Subject) {
         maker.await.expect("a maker");
     }
 }
+
+/// A forced removal amid everything else: it is gone, told once, and whoever comes late learns so.
+pub(super) async fn removal_amid_everything(s: Subject) {
+    for round in 0..6_u64 {
+        let mut listener = s.listen();
+        let mut spec = s.sh("trap 'exit 7' TERM; sleep 1000 & wait");
+        spec.host.auto_remove = round % 2 == 0;
+        let id = s.create(spec).await;
+        let clients: Vec<_> = (0..8_u64)
+            .map(|n| {
+                let (s, id) = (s.clone(), id.clone());
+                tokio::spawn(async move {
+                    for step in 0..6 {
+                        amid(&s, &id, (n + step + round) % 5).await;
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(10 * round)).await;
+        let force = RemoveOptions {
+            force: true,
+            ..RemoveOptions::default()
+        };
+        match soon("remove", s.runtime.remove_container(&id, force)).await {
+            Ok(()) | Err(RuntimeError::NotFound(_) | RuntimeError::InvalidState(_)) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+        for client in clients {
+            client.await.expect("a client");
+        }
+        s.until_gone(&id).await;
+        let told = super::super::subject::actions(&mut listener, &id);
+        assert_eq!(
+            told.iter().filter(|action| *action == "destroy").count(),
+            1,
+            "{told:?}"
+        );
+        assert_eq!(told.last().map(String::as_str), Some("destroy"), "{told:?}");
+        let count = |wanted: &str| told.iter().filter(|action| *action == wanted).count();
+        assert_eq!(count("start"), count("die"), "{told:?}");
+    }
+}
+
+async fn amid(s: &Subject, id: &str, what: u64) {
+    let r = &s.runtime;
+    let result = match what {
+        0 | 1 => soon("start", r.start_container(id)).await.map(drop),
+        2 => soon("kill", r.kill_container(id, "TERM")).await,
+        3 if s.can.exec => match soon("exec", r.create_exec(id, s.exec_spec(&["true"]))).await {
+            Ok(exec) => soon("exec", r.start_exec(&exec, Default::default()))
+                .await
+                .map(drop),
+            Err(error) => Err(error),
+        },
+        _ => match soon("wait", r.wait_container(id, WaitCondition::Removed)).await {
+            Ok(wait) => {
+                drop(tokio::time::timeout(Duration::from_millis(5), wait).await);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        },
+    };
+    match result {
+        Ok(()) | Err(RuntimeError::InvalidState(_) | RuntimeError::NotFound(_)) => {}
+        Err(other) => panic!("act {what}: {other:?}"),
+    }
+}

@@ -218,6 +218,7 @@ macro_rules! __conformance_checks {
                 an_empty_one_is_filled_from_the_image
                 anonymous_ones_go_with_their_container
                 volumes_from_another
+                a_tmpfs_is_new_in_every_run
                 bad_mounts_are_refused
                 prune
             }
@@ -260,6 +261,7 @@ macro_rules! __conformance_checks {
                 fifty_containers_at_once
                 twenty_clients_of_one_container
                 one_of_many_wins
+                removal_amid_everything
                 lists_while_containers_come_and_go
             }
             cancel {

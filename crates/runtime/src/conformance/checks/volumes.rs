@@ -208,6 +208,28 @@ pub(super) async fn volumes_from_another(s: Subject) {
     assert!(s.runtime.inspect_volume(&name).await.is_ok());
 }
 
+pub(super) async fn a_tmpfs_is_new_in_every_run(s: Subject) {
+    let mut spec = s.sh("[ -f /scratch/mark ] && exit 9; touch /scratch/mark");
+    spec.host.tmpfs.insert("/scratch".into(), String::new());
+    let id = s.create(spec).await;
+    for _ in 0..2 {
+        s.start(&id).await;
+        assert_eq!(s.ended(&id).await, 0);
+    }
+    let mount = &s.inspect(&id).await.mounts[0];
+    assert_eq!(
+        (mount.kind.as_str(), mount.destination.as_str()),
+        ("tmpfs", "/scratch")
+    );
+    if s.can.commit {
+        let changes = s.runtime.container_changes(&id).await.unwrap();
+        assert!(
+            changes.iter().all(|change| !change.path.contains("mark")),
+            "{changes:?}"
+        );
+    }
+}
+
 pub(super) async fn bad_mounts_are_refused(s: Subject) {
     for (bind, words) in [
         ("name:relative", "mount path must be absolute"),
