@@ -9,6 +9,7 @@ use coracle_runtime::container::{Change, ChangeKind};
 use coracle_runtime::{Result, RuntimeError};
 use coracle_snapshot::{ContainerFs, Error, Options};
 use coracle_store::Layer;
+use rustix::fs::{Gid, Mode, Uid};
 
 use crate::config::Config;
 use crate::container::record::Record;
@@ -223,7 +224,14 @@ fn copy_dir(
         let written = writing
             .join()
             .unwrap_or_else(|_| Err(write_error(std::io::Error::other("the copy died"))));
-        read.and(written)
+        read.and(written)?;
+        // The directory itself: an archive can't say whose the place is that it is unpacked in.
+        let from = coracle_archive::open_dir_in_root(root, source.as_ref())?;
+        let stat = rustix::fs::fstat(&from).map_err(|error| write_error(error.into()))?;
+        let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+        rustix::fs::fchown(&directory, Some(uid), Some(gid))
+            .and_then(|()| rustix::fs::fchmod(&directory, Mode::from_raw_mode(stat.st_mode)))
+            .map_err(|error| write_error(error.into()))
     })
 }
 

@@ -8,6 +8,9 @@
 //! - `CONFORMANCE_FILTER`: only checks whose name holds this.
 //! - `CONFORMANCE_JOBS`: checks at once (4).
 
+// What it prints is what a failed run is understood by.
+#![allow(clippy::print_stdout)]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;

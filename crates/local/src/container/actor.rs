@@ -24,7 +24,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use coracle_runtime::container::{Container, ExitStatus};
+use coracle_runtime::container::{Container, ExitStatus, MountPoint};
 use coracle_runtime::event::EventKind;
 use coracle_runtime::{Result, RuntimeError, Status};
 use coracle_task::{Client, Event, TaskError};
@@ -395,11 +395,7 @@ fn describe(record: &Record, run: &RunState, dirs: &Dirs, exec_ids: Vec<String>)
         platform: record.platform.clone(),
         driver: "overlay2".into(),
         network: run.network.clone(),
-        mounts: record
-            .mounts
-            .iter()
-            .map(|mount| mount.point.clone())
-            .collect(),
+        mounts: shown_mounts(record),
         exec_ids,
         log_path: if has_log {
             path(dirs.log_file(&record.id))
@@ -412,6 +408,19 @@ fn describe(record: &Record, run: &RunState, dirs: &Dirs, exec_ids: Vec<String>)
         size_rw: None,
         size_root_fs: None,
     }
+}
+
+/// What is mounted, but for what `--tmpfs` asked for: that is in the host configuration.
+fn shown_mounts(record: &Record) -> Vec<MountPoint> {
+    let by_flag = |point: &MountPoint| {
+        let paths = record.host_config.tmpfs.keys();
+        point.kind == "tmpfs"
+            && paths
+                .map(|path| path.trim_end_matches('/'))
+                .any(|path| path == point.destination)
+    };
+    let points = record.mounts.iter().map(|mount| &mount.point);
+    points.filter(|point| !by_flag(point)).cloned().collect()
 }
 
 /// What a shim's answer means to the user.

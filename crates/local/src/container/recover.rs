@@ -6,6 +6,7 @@
 //! | `config.json` can't be read | left alone, with an error |
 //! | a shim answers, its container runs | adopted: state, output and exit code go on |
 //! | a shim answers, its container never ran | the start was cut short: the shim is sent away |
+//! | a shim that does not answer | asked again and again; until then its container counts as it was |
 //! | no shim, an exit record newer than the state | it ended meanwhile: restart policy, `--rm` |
 //! | no shim, no record, but it was running | it died with its shim (or the host): dead, with an error |
 //! | none of these | as it was; policies `always` and the like start it |
@@ -13,9 +14,10 @@
 use std::collections::HashSet;
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use coracle_runtime::Status;
-use coracle_task::{Client, Exit, TaskConfig};
+use coracle_task::{Client, Exit, TaskConfig, TaskError};
 use tokio::task::JoinSet;
 
 use super::actor::{Actor, Task, timestamp_or_now};
@@ -29,8 +31,23 @@ use crate::engine::Engine;
 struct Found {
     actor: Actor,
     handle: Handle,
-    end: Option<(Exit, Status)>,
+    outcome: Outcome,
 }
+
+/// What became of a container while there was no daemon.
+enum Outcome {
+    /// It runs, or it is as it was.
+    Known,
+    /// It ended, and that is news.
+    Ended(Exit, Status),
+    /// Its shim is there and says nothing: stopped, or drowned in work. It is asked again.
+    NoAnswer,
+}
+
+/// Between two questions to a shim that does not answer.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// How long a shim may take to say how its container stands.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Takes all containers in. Gives the number of those that run.
 pub(crate) async fn recover(engine: &Arc<Engine>) -> std::io::Result<usize> {
@@ -49,7 +66,9 @@ pub(crate) async fn recover(engine: &Arc<Engine>) -> std::io::Result<usize> {
     clear_bundles(engine, &found)?;
     let live: HashSet<String> = found
         .iter()
-        .filter(|container| container.actor.task.is_some())
+        .filter(|container| {
+            container.actor.task.is_some() || matches!(container.outcome, Outcome::NoAnswer)
+        })
         .map(|container| container.handle.id.to_string())
         .collect();
     let running = live.len();
@@ -94,19 +113,32 @@ async fn find(engine: &Arc<Engine>, id: &str) -> Option<Found> {
         tracing::error!(id, name = record.name, "two containers have this name");
     }
     let (mut actor, handle) = Actor::new(engine.clone(), record, run);
-    let end = actor.reconnect().await;
-    Some(Found { actor, handle, end })
+    let outcome = actor.reconnect().await;
+    Some(Found {
+        actor,
+        handle,
+        outcome,
+    })
 }
 
 /// Carries out what follows from what was found, then serves.
 async fn settle(found: Found) {
-    let Found { mut actor, end, .. } = found;
-    let flow = match end {
-        Some((exit, status)) => {
+    let Found {
+        mut actor,
+        mut outcome,
+        ..
+    } = found;
+    while matches!(outcome, Outcome::NoAnswer) {
+        tracing::warn!(container = %actor.record.id, "its shim does not answer; asking again");
+        tokio::time::sleep(ASK_AGAIN).await;
+        outcome = actor.reconnect().await;
+    }
+    let flow = match outcome {
+        Outcome::Ended(exit, status) => {
             actor.settle(&exit, status).await;
             actor.after_end().await
         }
-        None => actor.after_boot().await,
+        Outcome::Known | Outcome::NoAnswer => actor.after_boot().await,
     };
     if flow == super::actor::Flow::Continue {
         actor.serve().await;
@@ -114,12 +146,14 @@ async fn settle(found: Found) {
 }
 
 impl Actor {
-    /// Connects to the shim, or finds out how the container ended: `Some` where that is news.
-    async fn reconnect(&mut self) -> Option<(Exit, Status)> {
+    /// Connects to the shim, or finds out how the container ended.
+    async fn reconnect(&mut self) -> Outcome {
         match self.adopt().await {
-            Some(Adopted::Running) => return None,
-            Some(Adopted::Ended(exit)) => return Some((exit, Status::Exited)),
-            None => {}
+            Ok(Some(Adopted::Running)) => return Outcome::Known,
+            Ok(Some(Adopted::Ended(exit))) => return Outcome::Ended(exit, Status::Exited),
+            Ok(None) => {}
+            Err(TaskError::NoAnswer) => return Outcome::NoAnswer,
+            Err(error) => tracing::debug!(container = %self.record.id, %error, "no shim"),
         }
         let was_alive = self.run.state.status.is_alive();
         let record = durable::read_json::<Exit>(&self.dirs.exit_file())
@@ -127,10 +161,12 @@ impl Actor {
             .flatten();
         match record {
             // Of a run whose end is in the state already.
-            Some(exit) if self.run.state.finished_at == Some(exit.finished_at) => None,
-            Some(exit) if was_alive || exit.started_at.is_some() => Some((exit, Status::Exited)),
-            _ if was_alive => Some((
-                Exit {
+            Some(exit) if self.run.state.finished_at == Some(exit.finished_at) => Outcome::Known,
+            Some(exit) if was_alive || exit.started_at.is_some() => {
+                Outcome::Ended(exit, Status::Exited)
+            }
+            _ if was_alive => {
+                let exit = Exit {
                     code: 137,
                     signal: None,
                     oom_killed: false,
@@ -138,20 +174,23 @@ impl Actor {
                     finished_at: jiff::Timestamp::now(),
                     error: Some("the container's shim died, and the container with it".into()),
                     error_kind: None,
-                },
-                Status::Dead,
-            )),
-            _ => None,
+                };
+                Outcome::Ended(exit, Status::Dead)
+            }
+            _ => Outcome::Known,
         }
     }
 
-    async fn adopt(&mut self) -> Option<Adopted> {
+    async fn adopt(&mut self) -> Result<Option<Adopted>, TaskError> {
         let socket = self.dirs.socket();
         if !socket.exists() {
-            return None;
+            return Ok(None);
         }
-        let client = Client::connect(&socket).await.ok()?;
-        let events = client.events().await.ok()?;
+        let client = Client::connect(&socket).await?;
+        // A start that is under way is waited for: it is decided soon, or the shim hangs.
+        let events = tokio::time::timeout(PATIENCE, client.events())
+            .await
+            .map_err(|_| TaskError::NoAnswer)??;
         let state = events.initial.clone();
         match state.status {
             coracle_task::Status::Running | coracle_task::Status::Paused => {
@@ -160,7 +199,10 @@ impl Actor {
                     .inspect_err(|error| tracing::error!(%error, "cannot read a task"))
                     .ok()
                     .flatten();
-                let process = config.and_then(|config| config.spec.process().clone())?;
+                let process = config.and_then(|config| config.spec.process().clone());
+                let Some(process) = process else {
+                    return Err(TaskError::Protocol("its task file is gone".into()));
+                };
                 self.task = Some(Task {
                     client,
                     events,
@@ -176,16 +218,16 @@ impl Actor {
                 run.oom_killed = state.oom_killed;
                 self.run.ever_started = true;
                 self.save_and_publish().await;
-                Some(Adopted::Running)
+                Ok(Some(Adopted::Running))
             }
             coracle_task::Status::Stopped => {
                 let exit = client.wait(None).await.ok();
                 let _ = client.shutdown().await;
-                exit.map(Adopted::Ended)
+                Ok(exit.map(Adopted::Ended))
             }
             coracle_task::Status::Created => {
                 let _ = client.shutdown().await;
-                None
+                Ok(None)
             }
         }
     }
