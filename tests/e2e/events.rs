@@ -3,11 +3,17 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use coracle_tests::{Daemon, output, wait_until};
+use coracle_tests::{Daemon, now, output, wait_until};
 
 fn past(d: &Daemon, flags: &[&str]) -> Vec<String> {
     let line = [
-        "events", "--since", "1h", "--until", "0s", "--format", "{{.Type}} {{.Action}}",
+        "events",
+        "--since",
+        "1h",
+        "--until",
+        &now(),
+        "--format",
+        "{{.Type}} {{.Action}}",
     ];
     d.ok(&[&line[..], flags].concat())
         .lines()
@@ -38,7 +44,15 @@ fn a_containers_life_in_order() {
     let format =
         "{{.Actor.Attributes.exitCode}} {{.Actor.Attributes.image}} {{.Actor.Attributes.name}}";
     let died = d.ok(&[
-        "events", "--since", "1h", "--until", "0s", "--filter", "event=die", "--format", format,
+        "events",
+        "--since",
+        "1h",
+        "--until",
+        &now(),
+        "--filter",
+        "event=die",
+        "--format",
+        format,
     ]);
     assert_eq!(died, "3 busybox lived");
 }

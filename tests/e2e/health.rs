@@ -1,6 +1,6 @@
 //! Health checks.
 
-use coracle_tests::{Daemon, wait_until};
+use coracle_tests::{Daemon, now, wait_until};
 
 const STATUS: &str = "{{.State.Health.Status}}";
 
@@ -26,7 +26,13 @@ fn by_flags() {
     assert_eq!(d.inspect(&id, "{{.State.Health.FailingStreak}}"), "0");
     wait_until("both are told", || {
         let line = [
-            "events", "--since", "1h", "--until", "0s", "--filter", "event=health_status",
+            "events",
+            "--since",
+            "1h",
+            "--until",
+            &now(),
+            "--filter",
+            "event=health_status",
         ];
         let told = d.ok(&[&line[..], &["--format", "{{.Action}}"]].concat());
         told == "health_status: unhealthy\nhealth_status: healthy"

@@ -1,6 +1,6 @@
 //! `docker run`: what a container may use.
 
-use coracle_tests::Daemon;
+use coracle_tests::{Daemon, now};
 
 fn unified() -> bool {
     std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
@@ -77,7 +77,14 @@ fn out_of_memory_is_told() {
         "true 137"
     );
     let events = d.ok(&[
-        "events", "--since", "1h", "--until", "0s", "--filter", "event=oom", "--format",
+        "events",
+        "--since",
+        "1h",
+        "--until",
+        &now(),
+        "--filter",
+        "event=oom",
+        "--format",
         "{{.Actor.Attributes.name}}",
     ]);
     assert_eq!(events, "hog");

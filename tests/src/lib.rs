@@ -22,7 +22,7 @@ pub mod terminal;
 
 pub use daemon::{Daemon, Options};
 pub use fixture::fixture;
-pub use output::{Output, wait_until};
+pub use output::{Output, now, wait_until};
 pub use registry::Registry;
 pub use terminal::Terminal;
 
