@@ -310,7 +310,21 @@ fn cpu(config: &HostConfig, host: &Host) -> Result<(), SpecError> {
             )));
         }
     }
+    let most = host.cpus.max(1) - 1;
+    if highest(&config.cpuset_cpus).is_some_and(|cpu| cpu > most) {
+        return Err(SpecError::invalid(format!(
+            "Requested CPUs are not available - requested {}, available: 0-{most}",
+            config.cpuset_cpus
+        )));
+    }
     Ok(())
+}
+
+/// The highest number in a set.
+fn highest(list: &str) -> Option<u32> {
+    list.split([',', '-'])
+        .filter_map(|number| number.parse().ok())
+        .max()
 }
 
 /// Whether it reads as `0-2,5`.

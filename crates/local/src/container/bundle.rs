@@ -107,6 +107,9 @@ fn namespaces(engine: &Engine, record: &Record, network: Namespace) -> Result<Na
         _ => Namespace::Host,
     };
     // With the host's network comes the host's name, unless another is asked for.
+    if let Some(other) = host.ipc_mode.strip_prefix("container:") {
+        shareable_ipc(engine, other)?;
+    }
     let shares_name = host.uts_mode == "host"
         || (host.network_mode == "host" && record.config.hostname.is_empty());
     Ok(Namespaces {
@@ -120,6 +123,18 @@ fn namespaces(engine: &Engine, record: &Record, network: Namespace) -> Result<Na
         cgroup,
         network,
     })
+}
+
+/// Docker's rule: only who says so shares its IPC namespace.
+fn shareable_ipc(engine: &Engine, name: &str) -> Result<()> {
+    let other = engine.find(name)?.now().record;
+    if matches!(other.host_config.ipc_mode.as_str(), "shareable" | "host") {
+        return Ok(());
+    }
+    Err(RuntimeError::InvalidArgument(format!(
+        "cannot join IPC of container {name}: non-shareable IPC (hint: use --ipc shareable for the \
+         donor container)"
+    )))
 }
 
 /// Another container's `/dev/shm`, where its IPC namespace is shared.

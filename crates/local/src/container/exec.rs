@@ -190,7 +190,11 @@ pub(crate) async fn start(
     let (pid, attached) = match result {
         Ok(launched) => launched,
         Err(error) => {
-            let code = error.kind().map_or(128, coracle_task::ErrorKind::exit_code);
+            // Docker's: 127 for a command that is not there, 126 for all else.
+            let code = match error.kind() {
+                Some(coracle_task::ErrorKind::CommandNotFound) => 127,
+                _ => 126,
+            };
             let client = run.client.clone();
             let exec_id = id.to_owned();
             tokio::spawn(async move { client.delete_exec(&exec_id).await });
