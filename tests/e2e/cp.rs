@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use coracle_tests::Daemon;
+use coracle_tests::{Daemon, docker_major};
 
 #[test]
 fn out_and_in() {
@@ -19,6 +19,11 @@ fn out_and_in() {
         "create", "--name", "stopped", "busybox", "sh", "-c", "cat /in /tree/link",
     ]);
     d.sleeper(&["--name", "running"]);
+    let missing = if docker_major() < 23 {
+        "no such"
+    } else {
+        "could not find the file /none in"
+    };
     for name in ["running", "stopped"] {
         let at = |inner: &str| format!("{name}:{inner}");
         d.ok(&["cp", &path("file"), &at("/in")]);
@@ -56,8 +61,7 @@ fn out_and_in() {
             0o640
         );
         assert!(here.join(&back).join("merged/link").is_symlink());
-        d.fails(1, &["cp", &at("/none"), &path("x")])
-            .says("Could not find the file /none in container");
+        d.fails(1, &["cp", &at("/none"), &path("x")]).says(missing);
         d.fails(1, &["cp", &path("file"), &at("/none/such/")]);
         d.fails(1, &["cp", &path("tree"), &at("/in")]);
     }

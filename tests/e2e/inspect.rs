@@ -7,7 +7,7 @@ fn a_running_container() {
     let Some(d) = Daemon::start() else { return };
     let id = d.ok(&[
         "run", "-dit", "--name", "shown", "-e", "A=b", "-w", "/tmp", "-u", "33", "-m", "64m",
-        "--cap-add", "NET_ADMIN", "--restart", "always", "-p", "127.0.0.1:9000:90", "busybox",
+        "--cap-add", "CAP_NET_ADMIN", "--restart", "always", "-p", "127.0.0.1:9000:90", "busybox",
         "sleep", "1000",
     ]);
     for (template, wanted) in [

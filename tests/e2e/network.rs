@@ -259,7 +259,7 @@ fn networks_are_listed() {
     assert!(shown.starts_with(&format!("{id} member 172.")), "{shown}");
     d.fails(1, &["network", "rm", "bridge"]).says("pre-defined");
     d.fails(1, &["network", "inspect", "nowhere"])
-        .says("not found");
+        .says("nowhere");
 }
 
 #[test]

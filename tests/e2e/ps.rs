@@ -99,6 +99,6 @@ fn what_is_shown() {
         "{table}"
     );
     let json: serde_json::Value =
-        serde_json::from_str(&d.ok(&["ps", "-a", "--format", "json"])).unwrap();
+        serde_json::from_str(&d.ok(&["ps", "-a", "--format", "{{json .}}"])).unwrap();
     assert_eq!(json["Names"], "web");
 }

@@ -128,7 +128,7 @@ fn the_commands() {
     d.fails(1, &["volume", "create", "no/slashes"])
         .says("includes invalid characters");
     d.fails(1, &["volume", "inspect", "none"])
-        .says("get none: no such volume");
+        .says("no such volume");
     // Of those without a name only, unless all are asked for.
     assert!(d.ok(&["volume", "prune", "-f"]).contains(&generated));
     assert!(d.ok(&["volume", "prune", "-f", "-a"]).contains("one"));

@@ -38,6 +38,20 @@ pub fn repository() -> &'static Path {
     here.parent().unwrap_or(here)
 }
 
+/// The docker CLI's major version: what the tests expect of its words and flags differs a little.
+#[must_use]
+pub fn docker_major() -> u32 {
+    let output = Command::new("docker")
+        .args(["version", "-f", "{{.Client.Version}}"])
+        .output();
+    let text = output.map(|output| output.stdout).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    text.split('.')
+        .next()
+        .and_then(|major| major.trim().parse().ok())
+        .unwrap_or(0)
+}
+
 /// An executable of the project, beside the tests' own.
 ///
 /// # Panics

@@ -21,7 +21,7 @@ pub mod registry;
 pub mod terminal;
 
 pub use daemon::{Daemon, Options};
-pub use fixture::fixture;
+pub use fixture::{docker_major, fixture};
 pub use output::{Output, now, wait_until};
 pub use registry::Registry;
 pub use terminal::Terminal;
