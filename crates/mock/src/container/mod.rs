@@ -80,6 +80,8 @@ pub(crate) struct MountRecord {
     pub(crate) anonymous: bool,
     /// `None` is a fresh one for each run.
     pub(crate) tree: Option<Arc<Mutex<Tree>>>,
+    /// Of `--tmpfs`, which Docker shows in the configuration only.
+    pub(crate) hidden: bool,
 }
 
 /// A running container's process.
@@ -208,6 +210,7 @@ impl State {
             mounts: entry
                 .mounts
                 .iter()
+                .filter(|mount| !mount.hidden)
                 .map(|mount| mount.point.clone())
                 .collect(),
             exec_ids: self.execs.running_in(&entry.id),

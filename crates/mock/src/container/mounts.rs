@@ -54,6 +54,7 @@ fn record(kind: &str, source: &str, destination: &str, rw: bool) -> MountRecord 
         },
         anonymous: false,
         tree: None,
+        hidden: false,
     }
 }
 
@@ -84,7 +85,7 @@ impl Resolved {
             coracle_spec::tmpfs_options(options)?;
             let rw = !options.split(',').any(|option| option == "ro");
             let mut mount = record("tmpfs", "", &target(path)?, rw);
-            mount.point.mode.clone_from(options);
+            mount.hidden = true;
             explicit.push(mount);
         }
         let mut seen = BTreeSet::new();

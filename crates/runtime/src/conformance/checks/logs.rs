@@ -97,43 +97,23 @@ pub(super) async fn since_and_until(s: Subject) {
         .iter()
         .map(|entry| entry.time)
         .collect();
-    let between = times[1] - jiff::SignedDuration::from_millis(100);
-    assert_eq!(
-        s.log(
-            &id,
-            LogOptions {
-                since: Some(between),
-                ..both()
-            }
-        )
-        .await,
-        ["b\n", "c\n"]
-    );
-    assert_eq!(
-        s.log(
-            &id,
-            LogOptions {
-                since: Some(times[1]),
-                ..both()
-            }
-        )
-        .await,
-        ["b\n", "c\n"]
-    );
-    assert_eq!(
-        s.log(
-            &id,
-            LogOptions {
-                until: Some(between),
-                ..both()
-            }
-        )
-        .await,
-        ["a\n"]
-    );
+    let middle = |a: Timestamp, b: Timestamp| a + b.duration_since(a) / 2;
+    let between = middle(times[0], times[1]);
+    let after = middle(times[1], times[2]);
+    let since = |time| LogOptions {
+        since: Some(time),
+        ..both()
+    };
+    assert_eq!(s.log(&id, since(between)).await, ["b\n", "c\n"]);
+    assert_eq!(s.log(&id, since(times[1])).await, ["b\n", "c\n"]);
+    let until = LogOptions {
+        until: Some(between),
+        ..both()
+    };
+    assert_eq!(s.log(&id, until).await, ["a\n"]);
     let one = LogOptions {
         since: Some(between),
-        until: Some(times[2] - jiff::SignedDuration::from_millis(100)),
+        until: Some(after),
         ..both()
     };
     assert_eq!(s.log(&id, one).await, ["b\n"]);
@@ -212,22 +192,26 @@ pub(super) async fn follow_has_no_hole(s: Subject) {
 }
 
 pub(super) async fn follow_with_a_tail(s: Subject) {
-    let id = s.launch(s.sh("seq 1 100; sleep 0.5; echo more")).await;
-    s.until_logged(&id, "100\n").await;
-    let options = LogOptions {
-        follow: true,
-        tail: Some(2),
-        ..both()
-    };
-    assert_eq!(s.log(&id, options).await, ["99\n", "100\n", "more\n"]);
-    let id = s.launch(s.sh("echo old; sleep 0.5; echo more")).await;
-    s.until_logged(&id, "old\n").await;
-    let options = LogOptions {
-        follow: true,
-        tail: Some(0),
-        ..both()
-    };
-    assert_eq!(s.log(&id, options).await, ["more\n"]);
+    for (tail, old) in [(2, &["99\n", "100\n"][..]), (0, &[])] {
+        let script = "trap 'echo more; exit 0' USR1; seq 1 100; sleep 1000 & wait";
+        let id = s.launch(s.sh(script)).await;
+        s.until_logged(&id, "100\n").await;
+        let (subject, follower) = (s.clone(), id.clone());
+        let follower = tokio::spawn(async move {
+            let options = LogOptions {
+                follow: true,
+                tail: Some(tail),
+                ..both()
+            };
+            subject.log(&follower, options).await
+        });
+        // Long enough for the follower to have begun.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        s.kill(&id, "USR1").await;
+        let mut expected = old.to_vec();
+        expected.push("more\n");
+        assert_eq!(follower.await.unwrap(), expected, "tail {tail}");
+    }
 }
 
 pub(super) async fn follow_ends_with_the_container(s: Subject) {

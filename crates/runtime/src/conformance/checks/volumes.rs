@@ -216,10 +216,11 @@ pub(super) async fn a_tmpfs_is_new_in_every_run(s: Subject) {
         s.start(&id).await;
         assert_eq!(s.ended(&id).await, 0);
     }
-    let mount = &s.inspect(&id).await.mounts[0];
-    assert_eq!(
-        (mount.kind.as_str(), mount.destination.as_str()),
-        ("tmpfs", "/scratch")
+    let container = s.inspect(&id).await;
+    assert!(container.host_config.tmpfs.contains_key("/scratch"));
+    assert!(
+        container.mounts.is_empty(),
+        "the short form is shown in the configuration only"
     );
     if s.can.commit {
         let changes = s.runtime.container_changes(&id).await.unwrap();
@@ -228,6 +229,19 @@ pub(super) async fn a_tmpfs_is_new_in_every_run(s: Subject) {
             "{changes:?}"
         );
     }
+    let mut spec = s.sh("[ -f /scratch/mark ] && exit 9; touch /scratch/mark");
+    spec.host.mounts = vec![Mount {
+        kind: "tmpfs".into(),
+        target: "/scratch".into(),
+        ..Mount::default()
+    }];
+    let (id, code) = s.run(spec).await;
+    assert_eq!(code, 0);
+    let mount = &s.inspect(&id).await.mounts[0];
+    assert_eq!(
+        (mount.kind.as_str(), mount.destination.as_str()),
+        ("tmpfs", "/scratch")
+    );
 }
 
 pub(super) async fn bad_mounts_are_refused(s: Subject) {
