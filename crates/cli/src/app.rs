@@ -154,7 +154,7 @@ fn help_flag(command: Command) -> Command {
         .any(|arg| arg.get_short() == Some('h'));
     let help = Arg::new("help")
         .long("help")
-        .action(ArgAction::Help)
+        .action(ArgAction::HelpShort)
         .help("Print help");
     let help = if taken { help } else { help.short('h') };
     command.disable_help_flag(true).arg(help)
@@ -238,16 +238,12 @@ fn parse(arguments: &[OsString]) -> Result<ArgMatches> {
             command
         }
     };
-    match command().try_get_matches_from(arguments) {
-        Err(error) if error.kind() == clap::error::ErrorKind::TooManyValues => {
-            let valued = help::without_switch_values(arguments, &error);
-            match valued {
-                Some(arguments) => parse(&arguments),
-                None => Err(error.into()),
-            }
+    command().try_get_matches_from(arguments).or_else(|error| {
+        match help::without_switch_values(arguments, &error) {
+            Some(arguments) => parse(&arguments),
+            None => Err(error.into()),
         }
-        other => Ok(other?),
-    }
+    })
 }
 
 fn execute(matches: ArgMatches) -> Result<u8> {

@@ -6,7 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::app::Node;
 use crate::commands::{SECTIONS, TOP};
-use crate::output::{print, warn};
+use crate::output::{Style, print, warn};
 
 /// Options before the verb that take a value.
 const VALUED: [&str; 8] = [
@@ -83,13 +83,45 @@ pub(crate) fn report(error: &clap::Error, failure: u8) -> u8 {
         return failure;
     }
     let text = text.strip_prefix("error: ").unwrap_or(&text);
-    let text = text.replace("\n  tip: ", "\nhint: ");
-    warn(format_args!("coracle: {}", text.trim_end()));
+    let style = Style::stderr();
+    let (text, tips) = without_tips(text);
+    warn(format_args!(
+        "{} {}",
+        style.red("coracle:"),
+        text.trim_end()
+    ));
+    for tip in tips {
+        warn(format_args!("{} {tip}", style.cyan("hint:")));
+    }
     failure
 }
 
+/// What clap says, and apart from it what it says about what to do.
+fn without_tips(text: &str) -> (String, Vec<String>) {
+    let mut tips = Vec::new();
+    let mut kept = String::new();
+    for line in text.lines() {
+        if let Some(tip) = line.strip_prefix("  tip: ") {
+            // That an option could be meant as a value is hardly ever so.
+            if !tip.starts_with("to pass ") {
+                tips.push(tip.to_owned());
+            }
+        } else if !line.starts_with("For more information") {
+            // No two empty lines in a row.
+            if !(line.is_empty() && kept.ends_with("\n\n")) {
+                kept.push_str(line);
+                kept.push('\n');
+            }
+        }
+    }
+    if tips.is_empty() {
+        tips.push("--help lists all options".to_owned());
+    }
+    (kept, tips)
+}
+
 /// The command line with `--flag` for the `--flag=true` that the error is about, and without it for
-/// `--flag=false`; none where that's not what is wrong.
+/// `--flag=false`; likewise `-f=true`. None where that's not what is wrong.
 pub(crate) fn without_switch_values(
     arguments: &[OsString],
     error: &clap::Error,
@@ -97,26 +129,33 @@ pub(crate) fn without_switch_values(
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
         return None;
     };
-    let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else {
-        return None;
+    let long = match error.kind() {
+        ErrorKind::TooManyValues => flag.split([' ', ',']).find(|part| part.starts_with("--")),
+        ErrorKind::UnknownArgument if flag == "-=" => None,
+        _ => return None,
     };
-    let long = flag
-        .split([' ', ','])
-        .find(|part| part.starts_with("--"))?
-        .to_owned();
-    let on = match value.as_str() {
+    let (at, switch, value) = arguments.iter().enumerate().find_map(|(at, word)| {
+        let (switch, value) = word.to_str()?.split_once('=')?;
+        let short = || switch.len() > 1 && switch.starts_with('-') && !switch.starts_with("--");
+        let found = long.map_or_else(short, |long| switch == long);
+        found.then_some((at, switch.to_owned(), value))
+    })?;
+    let on = match value {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => true,
         "0" | "f" | "F" | "false" | "FALSE" | "False" => false,
         _ => return None,
     };
-    let at = arguments
-        .iter()
-        .position(|word| word.to_str() == Some(&format!("{long}={value}")))?;
+    // Of several letters, the value is the last one's.
+    let without = switch.get(..switch.len() - 1).filter(|_| long.is_none());
+    let kept = match without {
+        _ if on => Some(switch.as_str()),
+        Some(others) if others.len() > 1 => Some(others),
+        _ => None,
+    };
     let mut changed = arguments.to_vec();
-    if on {
-        *changed.get_mut(at)? = long.into();
-    } else {
-        changed.remove(at);
+    match kept {
+        Some(kept) => *changed.get_mut(at)? = kept.into(),
+        None => drop(changed.remove(at)),
     }
     Some(changed)
 }
@@ -142,5 +181,26 @@ mod tests {
         assert!(is_asked_for(&line("coracle --help")));
         assert!(is_asked_for(&line("coracle -H x help")));
         assert!(!is_asked_for(&line("coracle ps")));
+    }
+
+    #[test]
+    fn switches_take_values() {
+        let changed = |text: &str| {
+            let line = line(text);
+            let error = crate::app::command().try_get_matches_from(&line).err()?;
+            without_switch_values(&line, &error)
+        };
+        for (text, expected) in [
+            ("coracle run --rm=true x", "coracle run --rm x"),
+            ("coracle run --rm=0 x", "coracle run x"),
+            ("coracle run -t=true x", "coracle run -t x"),
+            ("coracle run -it=false x", "coracle run -i x"),
+            ("coracle run -t=false x", "coracle run x"),
+        ] {
+            assert_eq!(changed(text), Some(line(expected)), "{text}");
+        }
+        assert_eq!(changed("coracle run --rm=maybe x"), None);
+        assert_eq!(changed("coracle run --bogus=true x"), None);
+        assert_eq!(changed("coracle run x --rm=true"), None);
     }
 }

@@ -49,9 +49,7 @@ pub(super) async fn create(
     options: &ContainerOptions,
     body: &mut CreateBody,
 ) -> Result<CreateResponse> {
-    if body.config.tty {
-        body.host_config.console_size = session::size();
-    }
+    body.host_config.console_size = Some(session::size().unwrap_or_default());
     let file = options
         .config
         .cidfile

@@ -47,8 +47,15 @@ pub(crate) struct ConfigOptions {
     #[arg(long, value_name = "PROGRAM")]
     entrypoint: Option<String>,
     /// Run an init process that passes signals on and reaps processes
-    #[arg(long)]
-    init: bool,
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true
+    )]
+    init: Option<bool>,
     /// Remove the container when it ends
     #[arg(long)]
     pub(crate) rm: bool,
@@ -113,11 +120,9 @@ impl ConfigOptions {
         config.stop_timeout = self.stop_timeout;
         let host = &mut body.host_config;
         host.group_add.clone_from(&self.group_add);
-        host.init = self.init.then_some(true);
+        host.init = self.init;
         host.auto_remove = self.rm;
-        if let Some(text) = &self.restart {
-            host.restart_policy = restart::parse(text)?;
-        }
+        host.restart_policy = restart::parse(self.restart.as_deref().unwrap_or("no"))?;
         if self.rm && !matches!(host.restart_policy.name.as_str(), "" | "no") {
             return Err(Error::advice(
                 "conflicting options: --restart and --rm",

@@ -121,7 +121,7 @@ fn gpus(text: &str) -> Result<DeviceRequest> {
     let list = |value: &str| value.split(',').map(str::to_owned).collect::<Vec<_>>();
     let mut request = DeviceRequest::default();
     let mut counted = false;
-    let mut capabilities = vec!["gpu".to_owned()];
+    let mut capabilities = Vec::new();
     for field in pairs::fields(OPTION, text)? {
         let Some((key, value)) = field.split_once('=') else {
             request.count = count(&field)?;
@@ -135,10 +135,7 @@ fn gpus(text: &str) -> Result<DeviceRequest> {
                 counted = true;
             }
             "device" => request.device_ids = list(value),
-            "capabilities" => {
-                let further = list(value).into_iter().filter(|own| own != "gpu");
-                capabilities.extend(further);
-            }
+            "capabilities" => capabilities = list(value),
             "options" => {
                 request.options = pairs::parse(OPTION, &list(value))?;
             }
@@ -147,6 +144,9 @@ fn gpus(text: &str) -> Result<DeviceRequest> {
     }
     if !counted && request.device_ids.is_empty() {
         request.count = 1;
+    }
+    if !capabilities.iter().any(|own| own == "gpu") {
+        capabilities.push("gpu".to_owned());
     }
     request.capabilities = vec![capabilities];
     Ok(request)
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(gpus("2").unwrap().count, 2);
         let request = gpus("\"device=1,2\",capabilities=utility").unwrap();
         assert_eq!(request.device_ids, ["1", "2"]);
-        assert_eq!(request.capabilities, [["gpu", "utility"]]);
+        assert_eq!(request.capabilities, [["utility", "gpu"]]);
         assert!(gpus("x").is_err());
     }
 }

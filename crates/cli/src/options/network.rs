@@ -74,7 +74,12 @@ impl NetworkOptions {
         let host = &mut body.host_config;
         host.port_bindings = bindings;
         host.publish_all_ports = self.publish_all;
+        host.links.clone_from(&self.link);
         host.dns = self.dns.iter().map(ToString::to_string).collect();
+        if self.dns_search.iter().any(String::is_empty) {
+            let why = "want a domain, or . for none";
+            return Err(Error::option("--dns-search", "", why));
+        }
         host.dns_search.clone_from(&self.dns_search);
         host.dns_options.clone_from(&self.dns_option);
         host.extra_hosts = self
@@ -107,9 +112,6 @@ impl NetworkOptions {
         if let Some((name, first)) = wanted.first_mut() {
             body.host_config.network_mode.clone_from(name);
             self.add_to(name, first)?;
-            if !is_user_defined(name) {
-                body.host_config.links.clone_from(&self.link);
-            }
         }
         let alone = wanted.len() == 1;
         let endpoints = &mut body.networking_config.endpoints_config;

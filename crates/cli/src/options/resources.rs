@@ -1,11 +1,14 @@
 //! Limits: memory, processors, processes, block devices.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use coracle_docker::container::CreateBody;
 use coracle_runtime::spec::HostConfig;
 
 use super::{throttle, ulimit, units};
 use crate::error::{Error, Result};
+use crate::output::warn;
 
 /// Limits that `update` changes, too.
 #[derive(Args, Debug)]
@@ -64,7 +67,9 @@ impl Limits {
         };
         host.memory = size("-m, --memory", &self.memory)?;
         host.memory_reservation = size("--memory-reservation", &self.memory_reservation)?;
-        host.kernel_memory = size("--kernel-memory", &self.kernel_memory)?;
+        if self.kernel_memory.is_some() {
+            warn("WARNING: --kernel-memory is deprecated, and does nothing");
+        }
         if let Some(text) = &self.memory_swap {
             host.memory_swap = units::positive_bytes(text)
                 .map_err(|why| Error::option("--memory-swap", text, why))?;
@@ -136,24 +141,23 @@ impl ResourceOptions {
     pub(super) fn apply(&self, body: &mut CreateBody) -> Result<()> {
         let host = &mut body.host_config;
         self.limits.apply(host)?;
-        if let Some(number) = self.memory_swappiness {
-            if !(-1..=100).contains(&number) {
-                let why = "valid memory swappiness range is 0-100";
-                return Err(Error::option(
-                    "--memory-swappiness",
-                    &number.to_string(),
-                    why,
-                ));
-            }
-            host.memory_swappiness = Some(number);
+        // -1 leaves the kernel's, and is what Docker's client sends.
+        let swappiness = self.memory_swappiness.unwrap_or(-1);
+        if !(-1..=100).contains(&swappiness) {
+            let text = swappiness.to_string();
+            let why = "valid memory swappiness range is 0-100";
+            return Err(Error::option("--memory-swappiness", &text, why));
         }
+        host.memory_swappiness = Some(swappiness);
         host.oom_kill_disable = self.oom_kill_disable.then_some(true);
         host.oom_score_adj = self.oom_score_adj.unwrap_or_default();
-        host.ulimits = self
-            .ulimit
-            .iter()
-            .map(|text| ulimit::parse(text))
-            .collect::<Result<_>>()?;
+        // By name, the last one of a name.
+        let mut limits = BTreeMap::new();
+        for text in &self.ulimit {
+            let limit = ulimit::parse(text)?;
+            limits.insert(limit.name.clone(), limit);
+        }
+        host.ulimits = limits.into_values().collect();
         host.blkio_weight_device =
             throttle::weights("--blkio-weight-device", &self.blkio_weight_device)?;
         host.blkio_device_read_bps = throttle::bytes("--device-read-bps", &self.device_read_bps)?;

@@ -1,5 +1,6 @@
 //! Privileges.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use clap::Args;
@@ -33,8 +34,8 @@ impl SecurityOptions {
     pub(super) fn apply(&self, body: &mut CreateBody) -> Result<()> {
         let host = &mut body.host_config;
         host.privileged = self.privileged;
-        host.cap_add.clone_from(&self.cap_add);
-        host.cap_drop.clone_from(&self.cap_drop);
+        host.cap_add = capabilities(&self.cap_add);
+        host.cap_drop = capabilities(&self.cap_drop);
         for text in &self.security_opt {
             if text == "systempaths=unconfined" {
                 host.masked_paths = Some(Vec::new());
@@ -45,6 +46,19 @@ impl SecurityOptions {
         }
         Ok(())
     }
+}
+
+/// Names in full, in order, each once; what is none the daemon says.
+fn capabilities(given: &[String]) -> Vec<String> {
+    let named = given.iter().map(|name| {
+        let name = name.trim().to_ascii_uppercase();
+        if name == "ALL" || name.starts_with("CAP_") {
+            name
+        } else {
+            format!("CAP_{name}")
+        }
+    });
+    named.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// An option as the daemon takes it: a profile's file is read here.
@@ -73,6 +87,12 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+
+    #[test]
+    fn capabilities_have_their_full_names() {
+        let given = ["net_admin", "CAP_CHOWN", "all", "NET_ADMIN"].map(str::to_owned);
+        assert_eq!(capabilities(&given), ["ALL", "CAP_CHOWN", "CAP_NET_ADMIN"]);
+    }
 
     #[test]
     fn profiles_are_read() {

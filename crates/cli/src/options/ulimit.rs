@@ -33,13 +33,11 @@ pub(super) fn parse(text: &str) -> Result<Ulimit> {
         return Err(refuse(&format!("invalid ulimit type: {name}")));
     }
     let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
-    let number = |text: &str| match text {
-        "unlimited" => Ok(-1),
-        text => text
-            .parse::<i64>()
+    let number = |text: &str| {
+        text.parse::<i64>()
             .ok()
             .filter(|number| *number >= -1)
-            .ok_or_else(|| refuse("a limit is a number, or -1 for none")),
+            .ok_or_else(|| refuse("a limit is a number, or -1 for none"))
     };
     let (soft, hard) = (number(soft)?, number(hard)?);
     if hard != -1 && (soft == -1 || soft > hard) {

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::app::Run;
 use crate::context::Context;
 use crate::daemon;
-use crate::error::{FAILURE, Result};
+use crate::error::{Error, FAILURE, Result};
 use crate::output::{Format, Style};
 
 #[derive(Args, Debug)]
@@ -31,7 +31,7 @@ impl Run for StatusArgs {
         };
         let asked = async {
             let client = context.client_if_up().await?;
-            Ok::<_, crate::error::Error>(client.version().await?)
+            Ok::<_, Error>(client.version().await?)
         };
         let (version, failure) = match asked.await {
             Ok(version) => (Some(version.version), None),
@@ -65,7 +65,10 @@ impl Run for StatusArgs {
         match failure {
             None => Ok(0),
             Some(error) => {
-                error.report();
+                let absent = matches!(&error, Error::Client(error) if error.is_no_daemon());
+                if !absent {
+                    error.report();
+                }
                 Ok(FAILURE)
             }
         }

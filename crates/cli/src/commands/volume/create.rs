@@ -20,6 +20,14 @@ pub(crate) struct CreateArgs {
     /// Driver's option: KEY=VALUE
     #[arg(short = 'o', long, value_name = "KEY=VALUE")]
     opt: Vec<String>,
+    /// Name, as older versions had it
+    #[arg(
+        long = "name",
+        value_name = "NAME",
+        hide = true,
+        conflicts_with = "name"
+    )]
+    named: Option<String>,
     /// Name; one is made up where there is none
     name: Option<String>,
 }
@@ -27,7 +35,7 @@ pub(crate) struct CreateArgs {
 impl Run for CreateArgs {
     async fn run(self, context: &Context) -> Result<u8> {
         let body = VolumeCreateBody {
-            name: self.name.clone().unwrap_or_default(),
+            name: self.name.or(self.named).unwrap_or_default(),
             driver: self.driver.clone(),
             driver_opts: pairs("-o, --opt", &self.opt)?,
             labels: pairs("--label", &self.label)?,
