@@ -110,15 +110,6 @@ impl LocalRuntime {
         tracing::info!(running, containers = engine.containers.all().len(), "ready");
         Ok(Self { engine })
     }
-
-    /// A task error of the shim of a running container.
-    async fn resize(&self, name: &str, size: TerminalSize) -> Result<()> {
-        let run = self.engine.find(name)?.running()?;
-        run.client
-            .resize(None, size.rows, size.cols)
-            .await
-            .map_err(task_error)
-    }
 }
 
 fn private_dir(path: &Path) -> std::io::Result<()> {
@@ -191,7 +182,9 @@ impl Runtime for LocalRuntime {
             let engine = self.engine.clone();
             return blocking(move || Ok(system::with_sizes(&engine, &handle))).await;
         }
-        Ok(Container::clone(&handle.now().container))
+        let mut container = Container::clone(&handle.now().container);
+        container.exec_ids = self.engine.execs.running_in(&handle.id);
+        Ok(container)
     }
 
     async fn create_container(&self, spec: ContainerSpec) -> Result<Created> {
@@ -221,6 +214,9 @@ impl Runtime for LocalRuntime {
             .ask(|reply| Command::Hold { hold: true, reply })
             .await?;
         let stopped = handle.stop(&options).await;
+        if stopped == Ok(Changed(true)) {
+            handle.emit(&self.engine, "stop");
+        }
         let restarted = match stopped {
             Ok(_) => handle.ask(|reply| Command::Start { reply }).await,
             Err(error) => Err(error),
@@ -296,11 +292,26 @@ impl Runtime for LocalRuntime {
 
     async fn attach_container(&self, name: &str, options: AttachOptions) -> Result<Attached> {
         let handle = self.engine.find(name)?;
-        logs::attach(&self.engine, &handle, options).await
+        let attached = logs::attach(&self.engine, &handle, options).await?;
+        handle.emit(&self.engine, "attach");
+        Ok(attached)
     }
 
     async fn resize_container(&self, name: &str, size: TerminalSize) -> Result<()> {
-        self.resize(name, size).await
+        let handle = self.engine.find(name)?;
+        let run = handle.running()?;
+        // Docker takes it and does nothing, where there is no terminal.
+        if handle.now().record.config.tty {
+            let resized = run.client.resize(None, size.rows, size.cols).await;
+            resized.map_err(task_error)?;
+        }
+        let (height, width) = (size.rows.to_string(), size.cols.to_string());
+        handle.emit_with(
+            &self.engine,
+            "resize",
+            &[("height", &height), ("width", &width)],
+        );
+        Ok(())
     }
 
     async fn container_logs(&self, name: &str, options: LogOptions) -> Result<Logs> {
@@ -383,8 +394,13 @@ impl Runtime for LocalRuntime {
 
     async fn commit_container(&self, request: CommitRequest) -> Result<String> {
         let handle = self.engine.find(&request.container)?;
+        let comment = request.comment.clone();
         let id = files::commit(self.engine.clone(), handle.clone(), request).await?;
-        handle.emit_with(&self.engine, "commit", &[("comment", ""), ("imageID", &id)]);
+        handle.emit_with(
+            &self.engine,
+            "commit",
+            &[("comment", &comment), ("imageID", &id)],
+        );
         Ok(id)
     }
 

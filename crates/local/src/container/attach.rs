@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use coracle_runtime::io::{AttachOptions, Attached, BoxStream, StreamKind};
-use coracle_runtime::{Result, RuntimeError};
+use coracle_runtime::{Result, RuntimeError, Status};
 use coracle_task::{AttachReader, AttachWriter, Client, Stream, TaskError};
 use futures_util::stream;
 use tokio::io::{AsyncReadExt, DuplexStream};
@@ -34,6 +34,17 @@ impl Pending {
 impl Actor {
     /// Attaches now, or when it starts.
     pub(super) async fn attach(&mut self, options: AttachOptions) -> Result<Attached> {
+        let refused = match self.run.state.status {
+            Status::Paused => Some("is paused, unpause the container before attach"),
+            Status::Restarting => Some("is restarting, wait until the container is running"),
+            _ => None,
+        };
+        if let Some(why) = refused {
+            return Err(RuntimeError::InvalidState(format!(
+                "container {} {why}",
+                self.record.id
+            )));
+        }
         let tty = self.record.config.tty;
         let stdin = options.stdin && self.record.config.open_stdin;
         if let Some(task) = &self.task {

@@ -17,7 +17,20 @@ use crate::volumes::Hold;
 use crate::{durable, ident};
 
 /// Makes a container. On an error nothing is left.
+///
+/// It runs to its end even if nobody waits any more: what is half made must not be left to chance.
 pub(crate) async fn create(engine: &Arc<Engine>, spec: ContainerSpec) -> Result<Created> {
+    let engine = engine.clone();
+    tokio::spawn(async move { create_whole(&engine, spec).await })
+        .await
+        .unwrap_or_else(|error| {
+            Err(RuntimeError::Internal(format!(
+                "the creation was interrupted: {error}"
+            )))
+        })
+}
+
+async fn create_whole(engine: &Arc<Engine>, spec: ContainerSpec) -> Result<Created> {
     let runtime = spec.host.runtime.as_str();
     if !matches!(runtime, "" | "process" | "runc" | "io.containerd.runc.v2") {
         return Err(RuntimeError::InvalidArgument(format!(

@@ -200,6 +200,11 @@ pub(crate) async fn start(
             tokio::spawn(async move { client.delete_exec(&exec_id).await });
             engine.execs.update(id, |exec| exec.exit_code = Some(code));
             let _ = handle.commands.send(Command::Refresh);
+            // The container may have ended under it, and nobody have noticed yet.
+            let init = format!("/proc/{}", now.container.state.pid);
+            if !std::path::Path::new(&init).exists() {
+                return Err(not_running(&handle.id));
+            }
             return Err(exec_error(error));
         }
     };

@@ -38,8 +38,10 @@ fn root(engine: &Engine, handle: &Handle, path: &str) -> Result<Root> {
     let now = handle.now();
     let absolute = Path::new("/").join(path);
     let state = &now.container.state;
-    if state.status.is_alive() && state.pid > 0 {
-        let fd = open(Path::new(&format!("/proc/{}/root", state.pid)))?;
+    if state.status.is_alive()
+        && state.pid > 0
+        && let Some(fd) = process_root(handle, state.pid)?
+    {
         return Ok(Root {
             fd,
             path: absolute,
@@ -106,6 +108,19 @@ fn open(path: &Path) -> Result<OwnedFd> {
         Mode::empty(),
     )
     .map_err(|error| RuntimeError::Internal(format!("cannot open {}: {error}", path.display())))
+}
+
+/// The root of a container's process; none where it has ended, which is waited for to be noticed.
+fn process_root(handle: &Handle, pid: i32) -> Result<Option<OwnedFd>> {
+    match open(Path::new(&format!("/proc/{pid}/root"))) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(error) if Path::new(&format!("/proc/{pid}")).exists() => Err(error),
+        Err(_) => {
+            let ended = handle.until(|now| now.container.state.pid != pid);
+            tokio::runtime::Handle::current().block_on(ended);
+            Ok(None)
+        }
+    }
 }
 
 /// What a path is.
@@ -213,8 +228,11 @@ pub(crate) async fn export(engine: Arc<Engine>, handle: Handle) -> Result<ByteSt
     let root = blocking(move || {
         let state = &handle.now().container.state;
         // Its overlay must not be mounted twice at a time.
-        if state.status.is_alive() && state.pid > 0 {
-            return open(Path::new(&format!("/proc/{}/root", state.pid)));
+        if state.status.is_alive()
+            && state.pid > 0
+            && let Some(fd) = process_root(&handle, state.pid)?
+        {
+            return Ok(fd);
         }
         engine.snapshots.mount(&handle.id)
     })
@@ -325,6 +343,8 @@ fn make_image(engine: &Engine, handle: &Handle, request: &CommitRequest) -> Resu
     let replaced = store
         .commit_image(new, reference.as_ref())
         .map_err(images::error)?;
+    let image = store.image_by_id(&replaced.id).map_err(images::error)?;
+    crate::transfer::unpack_image(engine, &image)?;
     Ok(replaced.id.to_string())
 }
 

@@ -17,27 +17,43 @@ pub(crate) async fn attach(
     handle: &Handle,
     options: AttachOptions,
 ) -> Result<Attached> {
+    let tty = handle.now().record.config.tty;
+    let nothing = || Attached {
+        output: Box::pin(futures_util::stream::empty()),
+        input: None,
+        tty,
+    };
+    // The log, followed, is what was written and what comes, without a gap or a repeat. Only a
+    // terminal's output, which is to be seen before its line ends, comes from the process itself.
+    let followed = options.logs && !tty;
     let mut attached = if options.stream {
+        let wanted = AttachOptions {
+            stdout: options.stdout && !followed,
+            stderr: options.stderr && !followed,
+            ..options
+        };
         handle
-            .ask(|reply| Command::Attach { options, reply })
+            .ask(|reply| Command::Attach {
+                options: wanted,
+                reply,
+            })
             .await?
     } else {
-        let tty = handle.now().record.config.tty;
-        Attached {
-            output: Box::pin(futures_util::stream::empty()),
-            input: None,
-            tty,
-        }
+        nothing()
     };
     if options.logs {
         let wanted = LogOptions {
             stdout: options.stdout,
             stderr: options.stderr,
+            follow: followed && options.stream,
             ..Default::default()
         };
         let logged = read(engine, handle, wanted)?.entries;
         let logged = logged.map(|entry| entry.map(|entry| (entry.stream, entry.line)));
-        attached.output = Box::pin(logged.chain(attached.output));
+        attached.output = match followed {
+            true => Box::pin(logged),
+            false => Box::pin(logged.chain(attached.output)),
+        };
     }
     Ok(attached)
 }

@@ -37,11 +37,18 @@ impl Actor {
             .kill(None, signal, false)
             .await
             .map_err(task_error)?;
-        // A frozen process can't even be killed (with cgroup v1).
-        if signal == signal::KILL && self.run.state.status == Status::Paused {
-            task.client.resume().await.map_err(task_error)?;
-            self.run.state.status = Status::Running;
-            self.save_and_publish().await;
+        // A signal that is to end a frozen container wakes it, as in Docker: frozen it would not even
+        // notice. What has ended meanwhile needs no waking.
+        let wakes = stop || self.record.config.stop_signal.is_none();
+        if wakes && self.run.state.status == Status::Paused {
+            match task.client.resume().await {
+                Ok(()) => {
+                    self.run.state.status = Status::Running;
+                    self.run.frozen_for_commit = false;
+                    self.save_and_publish().await;
+                }
+                Err(error) => tracing::debug!(container = %self.record.id, %error, "not woken"),
+            }
         }
         self.emit("kill", &[("signal", &signal.to_string())]);
         Ok(())
