@@ -60,7 +60,9 @@ fn the_daemons_own_errors_are_125() {
         .says("Unable to find image");
     d.fails(
         125,
-        &["run", "--rm", "--network", "container:none", "busybox"],
+        &[
+            "run", "--pull", "never", "--rm", "--network", "container:none", "busybox",
+        ],
     )
     .says("No such container");
     d.fails(125, &["run", "--rm", "--network", "nowhere", "busybox"])

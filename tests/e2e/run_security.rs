@@ -198,7 +198,9 @@ fn namespaces() {
     .says("non-shareable IPC");
     d.fails(
         125,
-        &["run", "--rm", "--pid", "container:nobody", "busybox"],
+        &[
+            "run", "--pull", "never", "--rm", "--pid", "container:nobody", "busybox",
+        ],
     )
     .says("nobody");
 }

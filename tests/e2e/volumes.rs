@@ -131,5 +131,6 @@ fn the_commands() {
         .says("no such volume");
     // Of those without a name only, unless all are asked for.
     assert!(d.ok(&["volume", "prune", "-f"]).contains(&generated));
-    assert!(d.ok(&["volume", "prune", "-f", "-a"]).contains("one"));
+    let all = ["volume", "prune", "-f", "--filter", "all=true"];
+    assert!(d.ok(&all).contains("one"));
 }
