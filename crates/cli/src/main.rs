@@ -12,6 +12,8 @@
 //!   where the command can't be run, the container's own otherwise; 1 for all other failures.
 //! - The terminal is as it was when the program ends, however it ends (but by SIGKILL).
 //! - No option is ignored: what is not understood is refused by name.
+// Documentation of arguments is what `--help` prints, where brackets mean what may be left out.
+#![allow(rustdoc::broken_intra_doc_links)]
 #![forbid(unsafe_code)]
 
 mod app;
