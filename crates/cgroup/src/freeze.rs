@@ -129,7 +129,8 @@ fn freeze_v1(dir: &Path) -> Result<(), Error> {
     })
 }
 
-/// Waits until a key of `cgroup.events` has a value; a cgroup that is gone has them all.
+/// Waits until a key of `cgroup.events` has a value; a cgroup without processes, or one that is gone,
+/// has them all.
 pub(crate) fn wait_v2(
     dir: &Path,
     key: &str,
@@ -151,7 +152,9 @@ pub(crate) fn wait_v2(
             result => result.map_err(failed)?,
         };
         let text = String::from_utf8_lossy(bytes.get(..len).unwrap_or_default());
-        if parse::value_of(&text, key) == Some(value) {
+        // Where the last process ended on its way into the freezer, `frozen` stays as it was.
+        let empty = parse::value_of(&text, "populated") == Some(0);
+        if empty || parse::value_of(&text, key) == Some(value) {
             return Ok(());
         }
         let left = deadline.saturating_duration_since(Instant::now());
