@@ -10,6 +10,8 @@
 //! - SIGTERM and SIGINT drain: requests end, containers run on.
 //! - The flags are dockerd's where dockerd has one; a flag and the file never silently disagree.
 #![deny(unsafe_code)]
+// Documentation of settings is what `--help` prints, where brackets mean what may be left out.
+#![allow(rustdoc::broken_intra_doc_links)]
 
 mod allocator;
 mod error;
