@@ -1,7 +1,7 @@
 //! Turns a container's configuration into an OCI runtime specification.
 //!
-//! **Owns** what Docker's options mean: [how an image's defaults are merged in](merge), [which
-//! options are refused](check), and [the specification](build) that a launcher carries out.
+//! **Owns** what Docker's options mean: [how an image's defaults are merged in](fn@merge), [which
+//! options are refused](fn@check), and [the specification](fn@build) that a launcher carries out.
 //!
 //! **Must not know** how a container is started, stored or networked: whatever depends on those (a
 //! namespace's path, a volume's directory) comes in as [`Inputs`].
