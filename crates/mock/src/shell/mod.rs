@@ -14,6 +14,7 @@ mod expand;
 mod lex;
 mod lookup;
 mod parse;
+mod redirect;
 #[cfg(test)]
 mod tests;
 mod text;

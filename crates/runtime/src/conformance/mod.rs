@@ -21,11 +21,13 @@
 // A check says what went wrong by panicking, as tests do.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+mod attached;
 mod busybox;
 mod checks;
 mod run;
 mod subject;
 mod support;
+mod told;
 
 pub use busybox::busybox_root;
 pub use checks::CHECKS;

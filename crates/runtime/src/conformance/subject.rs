@@ -5,17 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
-use tokio::io::AsyncWriteExt;
-
+use super::attached::{Written, read};
 use super::support::{SOON, all, soon};
 use crate::container::{Changed, ExitStatus, RemoveOptions, StopOptions, WaitCondition};
 use crate::event::Subscription;
 use crate::exec::{ExecSpec, StartExec};
 use crate::image::RemoveImageOptions;
-use crate::io::{AttachOptions, Attached, LogOptions, StreamKind};
+use crate::io::{AttachOptions, Attached, LogOptions};
 use crate::spec::{ContainerConfig, ContainerSpec, HostConfig, StringOrList};
-use crate::{Capabilities, Container, Event, Filters, Runtime, Status};
+use crate::{Capabilities, Container, Filters, Runtime, Status};
 
 /// The label that all that a check makes has, with the check's mark as its value.
 const LABEL: &str = "coracle.conformance";
@@ -32,14 +30,6 @@ pub struct Subject {
     /// This check's own.
     pub(super) mark: String,
     count: Arc<AtomicU32>,
-}
-
-/// What a process wrote, and how it ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Written {
-    pub(super) stdout: String,
-    pub(super) stderr: String,
-    pub(super) code: i32,
 }
 
 impl Subject {
@@ -405,74 +395,4 @@ impl Subject {
             }
         }
     }
-}
-
-/// All that an attached process writes. The input is closed at once.
-pub(super) async fn read(attached: Attached) -> Written {
-    let Attached { output, input, .. } = attached;
-    drop(input);
-    let mut written = Written::default();
-    for (stream, bytes) in all("the output", output).await {
-        let text = String::from_utf8_lossy(&bytes);
-        match stream {
-            StreamKind::Stdout => written.stdout.push_str(&text),
-            StreamKind::Stderr => written.stderr.push_str(&text),
-        }
-    }
-    written
-}
-
-/// Reads an attached process' output until it holds some text; gives what was read.
-pub(super) async fn read_until(attached: &mut Attached, text: &str) -> String {
-    let mut read = String::new();
-    while !read.contains(text) {
-        match soon(&format!("{text:?} in the output"), attached.output.next()).await {
-            Some(Ok((_, bytes))) => read.push_str(&String::from_utf8_lossy(&bytes)),
-            Some(Err(error)) => panic!("the output ends with {error}"),
-            None => panic!("the output ends before {text:?}: {read:?}"),
-        }
-    }
-    read
-}
-
-/// Writes to an attached process.
-pub(super) async fn write(attached: &mut Attached, bytes: &[u8]) {
-    let input = attached.input.as_mut().expect("an input");
-    soon("writing input", input.write_all(bytes))
-        .await
-        .expect("the input takes bytes");
-    soon("writing input", input.flush())
-        .await
-        .expect("the input takes bytes");
-}
-
-/// Ends an attached process' input.
-pub(super) async fn close(attached: &mut Attached) {
-    let input = attached.input.as_mut().expect("an input");
-    soon("closing the input", input.shutdown())
-        .await
-        .expect("the input can be closed");
-}
-
-/// The next event of a container with this action, passing over others.
-pub(super) async fn event(listener: &mut Subscription, id: &str, action: &str) -> Arc<Event> {
-    loop {
-        let next = soon(&format!("event {action}"), listener.next())
-            .await
-            .expect("the bus lives");
-        if next.actor == id && next.action == action {
-            return next;
-        }
-    }
-}
-
-/// The actions on one actor so far, but for those that depend on how it was looked at.
-pub(super) fn actions(listener: &mut Subscription, id: &str) -> Vec<String> {
-    let mut actions = Vec::new();
-    while let Some(event) = listener.try_next() {
-        if event.actor == id && !matches!(event.action.as_str(), "attach" | "resize" | "top") {
-            actions.push(event.action.clone());
-        }
-    }
-    actions
 }

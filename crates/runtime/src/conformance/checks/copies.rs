@@ -107,7 +107,7 @@ pub(super) async fn into(s: Subject) {
     let attached = s.attach(&id, false).await;
     s.start(&id).await;
     assert_eq!(
-        super::super::subject::read(attached).await.stdout,
+        super::super::attached::read(attached).await.stdout,
         "one\ntwo\n"
     );
     // Over what is there.

@@ -1,11 +1,15 @@
 //! Many at once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::Subject;
 use super::super::support::soon;
 use crate::container::{Changed, RemoveOptions, StopOptions, WaitCondition};
 use crate::{RuntimeError, Status};
+
+/// Less than any time-out that a runtime may have within itself: who takes as long has missed what it
+/// waited for.
+const MISSED: Duration = Duration::from_millis(9500);
 
 pub(super) async fn fifty_containers_at_once(s: Subject) {
     let runs = (0..50).map(|n| {
@@ -66,6 +70,16 @@ pub(super) async fn twenty_clients_of_one_container(s: Subject) {
 
 /// One random act. What the state does not allow is refused as such; nothing else may go wrong.
 async fn act(s: &Subject, id: &str, what: u64) {
+    let start = Instant::now();
+    act_untimed(s, id, what).await;
+    let took = start.elapsed();
+    assert!(
+        took < MISSED,
+        "act {what} took {took:?}: a wake-up was missed"
+    );
+}
+
+async fn act_untimed(s: &Subject, id: &str, what: u64) {
     let r = &s.runtime;
     let at_once = StopOptions {
         timeout: Some(0),
@@ -190,7 +204,7 @@ pub(super) async fn removal_amid_everything(s: Subject) {
             client.await.expect("a client");
         }
         s.until_gone(&id).await;
-        let told = super::super::subject::actions(&mut listener, &id);
+        let told = super::super::told::actions(&mut listener, &id);
         assert_eq!(
             told.iter().filter(|action| *action == "destroy").count(),
             1,

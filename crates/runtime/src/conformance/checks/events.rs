@@ -1,8 +1,8 @@
 //! Events: which, in which order, with what.
 
 use super::super::Subject;
-use super::super::subject::{actions, event};
 use super::super::support::soon;
+use super::super::told::{actions, event};
 use crate::container::RemoveOptions;
 use crate::event::EventKind;
 

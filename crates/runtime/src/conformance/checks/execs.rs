@@ -3,8 +3,9 @@
 use futures_util::StreamExt;
 
 use super::super::Subject;
-use super::super::subject::{close, event, read, read_until, write};
+use super::super::attached::{close, read, read_until, write};
 use super::super::support::{fails_saying, refused, soon};
+use super::super::told::event;
 use crate::exec::StartExec;
 use crate::io::TerminalSize;
 

@@ -1,7 +1,7 @@
 //! Health checks.
 
 use super::super::Subject;
-use super::super::subject::event;
+use super::super::told::event;
 use crate::container::HealthStatus;
 use crate::spec::{ContainerSpec, HealthConfig};
 

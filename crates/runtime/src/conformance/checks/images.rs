@@ -1,10 +1,10 @@
-//! Images: commit, list, tag, remove, save and load, import.
+//! Images: commit, list, tag, remove, pull.
 
 use super::super::Subject;
-use super::super::subject::event;
-use super::super::support::{all, bytes, refused, soon, stream, tar_of, untar};
+use super::super::support::{all, refused, soon};
+use super::super::told::event;
 use crate::container::RemoveOptions;
-use crate::image::{CommitRequest, ImageRemoval, ImportRequest, PullRequest, RemoveImageOptions};
+use crate::image::{CommitRequest, ImageRemoval, PullRequest, RemoveImageOptions};
 use crate::{Filters, RuntimeError};
 
 const PLAIN: RemoveImageOptions = RemoveImageOptions {
@@ -18,7 +18,12 @@ const FORCE: RemoveImageOptions = RemoveImageOptions {
 
 impl Subject {
     /// A new image, of a container that ran a script; gives its id.
-    async fn commit(&self, script: &str, name: Option<&str>, changes: &[&str]) -> String {
+    pub(super) async fn commit_of(
+        &self,
+        script: &str,
+        name: Option<&str>,
+        changes: &[&str],
+    ) -> String {
         let (container, code) = self.run(self.sh(script)).await;
         assert_eq!(code, 0, "{script}");
         let request = CommitRequest {
@@ -69,7 +74,7 @@ pub(super) async fn history(s: Subject) {
         return;
     }
     let name = s.image_name();
-    let id = s.commit("echo x > /file", Some(&name), &[]).await;
+    let id = s.commit_of("echo x > /file", Some(&name), &[]).await;
     let base = s.runtime.image_history(&s.image).await.unwrap();
     let history = s.runtime.image_history(&id).await.unwrap();
     assert_eq!(history.len(), base.len() + 1, "newest first");
@@ -99,7 +104,7 @@ pub(super) async fn commit_then_run(s: Subject) {
         "EXPOSE 80",
     ];
     let id = s
-        .commit(
+        .commit_of(
             "echo committed > /own; rm /etc/group",
             Some(&name),
             &changes,
@@ -178,7 +183,7 @@ pub(super) async fn tags(s: Subject) {
     if !s.can.commit {
         return;
     }
-    let id = s.commit("echo tags > /file", None, &[]).await;
+    let id = s.commit_of("echo tags > /file", None, &[]).await;
     assert!(
         s.runtime
             .inspect_image(&id)
@@ -201,7 +206,7 @@ pub(super) async fn tags(s: Subject) {
         "latest is the default"
     );
     // A name has one image: it moves.
-    let other = s.commit("echo other > /file", None, &[]).await;
+    let other = s.commit_of("echo other > /file", None, &[]).await;
     s.runtime.tag_image(&other, &one).await.unwrap();
     assert_eq!(s.runtime.inspect_image(&one).await.unwrap().id, other);
     assert_eq!(
@@ -220,7 +225,7 @@ pub(super) async fn the_last_name_takes_the_image_with_it(s: Subject) {
         return;
     }
     let (one, two) = (s.image_name(), s.image_name());
-    let id = s.commit("echo names > /file", Some(&one), &[]).await;
+    let id = s.commit_of("echo names > /file", Some(&one), &[]).await;
     s.runtime.tag_image(&one, &two).await.unwrap();
     let mut listener = s.listen();
     let removed = s.runtime.remove_image(&one, PLAIN).await.unwrap();
@@ -250,7 +255,7 @@ pub(super) async fn several_names_keep_an_image(s: Subject) {
         return;
     }
     let (one, two) = (s.image_name(), s.image_name());
-    let id = s.commit("echo several > /file", Some(&one), &[]).await;
+    let id = s.commit_of("echo several > /file", Some(&one), &[]).await;
     s.runtime.tag_image(&one, &two).await.unwrap();
     refused!(
         s.runtime.remove_image(&id, PLAIN).await,
@@ -272,7 +277,7 @@ pub(super) async fn containers_keep_an_image(s: Subject) {
         return;
     }
     let name = s.image_name();
-    let id = s.commit("echo used > /file", Some(&name), &[]).await;
+    let id = s.commit_of("echo used > /file", Some(&name), &[]).await;
     let mut spec = s.spec(&["sleep", "1000"]);
     spec.config.image.clone_from(&name);
     let container = s.launch(spec).await;
@@ -320,7 +325,7 @@ pub(super) async fn children_keep_an_image(s: Subject) {
         return;
     }
     let parent = s
-        .commit("echo parent > /file", Some(&s.image_name()), &[])
+        .commit_of("echo parent > /file", Some(&s.image_name()), &[])
         .await;
     let mut spec = s.spec(&["true"]);
     spec.config.image.clone_from(&parent);
@@ -346,8 +351,8 @@ pub(super) async fn prune(s: Subject) {
     }
     let label = format!("LABEL mark={}", s.mark);
     let named = s.image_name();
-    let kept = s.commit("echo 1 > /file", Some(&named), &[&label]).await;
-    let dangling = s.commit("echo 2 > /file", None, &[&label]).await;
+    let kept = s.commit_of("echo 1 > /file", Some(&named), &[&label]).await;
+    let dangling = s.commit_of("echo 2 > /file", None, &[&label]).await;
     let mut filters = Filters::default();
     filters.add("label", format!("mark={}", s.mark));
     let pruned = s.runtime.prune_images(&filters).await.unwrap();
@@ -377,130 +382,6 @@ pub(super) async fn prune(s: Subject) {
         InvalidArgument,
         "until"
     );
-}
-
-pub(super) async fn save_and_load(s: Subject) {
-    if !s.can.image_archive || !s.can.commit {
-        return;
-    }
-    let name = s.image_name();
-    let id = s
-        .commit(
-            "echo saved > /own",
-            Some(&name),
-            &["CMD [\"cat\", \"/own\"]"],
-        )
-        .await;
-    let before = s.runtime.inspect_image(&id).await.unwrap();
-    let saved = soon("save", s.runtime.save_images(std::slice::from_ref(&name)))
-        .await
-        .unwrap();
-    let archive = bytes("save", saved).await;
-    let entries = untar(&archive);
-    for file in ["manifest.json", "index.json", "oci-layout"] {
-        assert!(
-            entries.iter().any(|entry| entry.path == file),
-            "{file} is in the archive"
-        );
-    }
-    s.runtime.remove_image(&name, PLAIN).await.unwrap();
-    refused!(s.runtime.inspect_image(&id).await, ImageNotFound);
-    for _ in 0..2 {
-        let mut listener = s.listen();
-        let loaded = soon("load", s.runtime.load_images(stream(&archive)))
-            .await
-            .unwrap();
-        let told: String = all("load", loaded)
-            .await
-            .into_iter()
-            .filter_map(|step| step.stream)
-            .collect();
-        assert!(told.contains(&format!("Loaded image: {name}")), "{told}");
-        event(&mut listener, &id, "load").await;
-        let after = s.runtime.inspect_image(&name).await.unwrap();
-        assert_eq!(
-            (&after.id, &after.layers, &after.config),
-            (&before.id, &before.layers, &before.config)
-        );
-    }
-    let mut spec = s.spec(&[]);
-    spec.config.image = name;
-    spec.config.cmd = None;
-    assert_eq!(s.output(spec).await.1.stdout, "saved\n");
-}
-
-pub(super) async fn hostile_archives_are_refused(s: Subject) {
-    if !s.can.image_archive {
-        return;
-    }
-    let count = s.runtime.list_images(false).await.unwrap().len();
-    let no_config = tar_of(&[(
-        "manifest.json",
-        r#"[{"Config":"x.json","RepoTags":null,"Layers":[]}]"#,
-    )]);
-    let outside = tar_of(&[(
-        "manifest.json",
-        r#"[{"Config":"../../etc/passwd","RepoTags":null,"Layers":[]}]"#,
-    )]);
-    let garbage = b"no archive at all, but long enough to be looked at".repeat(20);
-    for archive in [
-        garbage,
-        tar_of(&[("file", "x")]),
-        no_config,
-        outside,
-        Vec::new(),
-    ] {
-        let result = match s.runtime.load_images(stream(&archive)).await {
-            Err(error) => Err(error),
-            Ok(mut steps) => {
-                use futures_util::StreamExt;
-                let mut failed = None;
-                while let Some(step) = soon("load", steps.next()).await {
-                    failed = failed.or(step.err());
-                }
-                failed.map_or(Ok(()), Err)
-            }
-        };
-        refused!(result, InvalidArgument);
-    }
-    // Other checks come and go meanwhile; what is to be seen is that it does not grow by these.
-    let after = s.runtime.list_images(false).await.unwrap();
-    assert!(after.iter().all(|image| !image.id.is_empty()), "{count}");
-}
-
-pub(super) async fn import(s: Subject) {
-    if !s.can.image_archive || !s.can.archive {
-        return;
-    }
-    let (container, _) = s.run(s.sh("echo imported > /own")).await;
-    let exported = s.runtime.export_container(&container).await.unwrap();
-    let root = bytes("export", exported).await;
-    let name = s.image_name();
-    let request = ImportRequest {
-        tar: stream(&root),
-        reference: Some(name.clone()),
-        message: "a message".into(),
-        changes: vec!["CMD [\"cat\", \"/own\"]".into(), "ENV PATH=/bin".into()],
-        platform: None,
-    };
-    let id = soon("import", s.runtime.import_image(request))
-        .await
-        .unwrap();
-    let image = s.runtime.inspect_image(&name).await.unwrap();
-    assert_eq!((image.id.as_str(), image.layers.len()), (id.as_str(), 1));
-    assert_eq!(image.comment, "a message");
-    let mut spec = s.spec(&[]);
-    spec.config.image = name;
-    spec.config.cmd = None;
-    assert_eq!(s.output(spec).await.1.stdout, "imported\n");
-    let request = ImportRequest {
-        tar: stream(b"not a tar at all, but long enough to be looked at as if it were one"),
-        reference: None,
-        message: String::new(),
-        changes: Vec::new(),
-        platform: None,
-    };
-    refused!(s.runtime.import_image(request).await, InvalidArgument);
 }
 
 pub(super) async fn pull(s: Subject) {

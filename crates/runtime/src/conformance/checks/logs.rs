@@ -277,7 +277,7 @@ pub(super) async fn the_driver_none_keeps_nothing(s: Subject) {
     let attached = s.attach(&id, false).await;
     s.start(&id).await;
     assert_eq!(
-        super::super::subject::read(attached).await.stdout,
+        super::super::attached::read(attached).await.stdout,
         "a\n",
         "it can be attached to"
     );

@@ -2,6 +2,7 @@
 
 use super::run::Check;
 
+mod archives;
 mod cancel;
 mod capabilities;
 mod copies;
@@ -204,11 +205,13 @@ macro_rules! __conformance_checks {
                 containers_keep_an_image
                 children_keep_an_image
                 prune
+                pull
+                bad_pulls
+            }
+            archives {
                 save_and_load
                 hostile_archives_are_refused
                 import
-                pull
-                bad_pulls
             }
             volumes {
                 made_and_removed

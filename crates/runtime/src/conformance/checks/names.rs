@@ -1,8 +1,8 @@
 //! Names and ids.
 
 use super::super::Subject;
-use super::super::subject::event;
 use super::super::support::refused;
+use super::super::told::event;
 
 pub(super) async fn a_container_is_found_by_name_and_id(s: Subject) {
     let spec = s.spec(&["true"]);

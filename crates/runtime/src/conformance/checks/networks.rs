@@ -1,8 +1,8 @@
 //! Networks: which there are, and which containers are on them.
 
 use super::super::Subject;
-use super::super::subject::event;
 use super::super::support::{refused, soon};
+use super::super::told::event;
 use crate::network::{ConnectRequest, NetworkSpec};
 use crate::spec::{ContainerSpec, HostConfig, PortBinding};
 

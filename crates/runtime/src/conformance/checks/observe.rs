@@ -3,8 +3,8 @@
 use futures_util::StreamExt;
 
 use super::super::Subject;
-use super::super::subject::event;
 use super::super::support::{all, refused, soon};
+use super::super::told::event;
 use crate::container::{Change, ChangeKind, UpdateOptions};
 use crate::spec::HostConfig;
 

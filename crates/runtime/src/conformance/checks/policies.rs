@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::Subject;
-use super::super::subject::{actions, event};
+use super::super::told::{actions, event};
 use crate::Status;
 use crate::container::{Changed, UpdateOptions, WaitCondition};
 use crate::spec::{HostConfig, RestartPolicy};

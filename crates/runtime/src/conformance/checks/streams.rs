@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 
 use super::super::Subject;
-use super::super::subject::{close, read, read_until, write};
+use super::super::attached::{close, read, read_until, write};
 use super::super::support::{all, refused, soon};
 use crate::Status;
 use crate::io::{AttachOptions, StreamKind, TerminalSize};

@@ -1,8 +1,8 @@
 //! Volumes.
 
 use super::super::Subject;
-use super::super::subject::event;
 use super::super::support::{refused, soon};
+use super::super::told::event;
 use crate::container::RemoveOptions;
 use crate::spec::{Empty, Mount};
 use crate::volume::VolumeSpec;
