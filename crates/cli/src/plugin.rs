@@ -32,7 +32,7 @@ fn unknown(name: &str) -> Error {
         .get_subcommands()
         .filter(|known| !known.is_hide_set())
         .map(clap::Command::get_name)
-        .map(|known| (distance(known, name), known))
+        .map(|known| (steps(known, name), known))
         .min();
     match near {
         Some((steps, known)) if steps <= 2 => {
@@ -44,6 +44,20 @@ fn unknown(name: &str) -> Error {
                 "`coracle --help` lists all commands; a plugin would be coracle-{name} in PATH"
             ),
         ),
+    }
+}
+
+/// How far two words are apart; letters in the wrong order are one step.
+fn steps(a: &str, b: &str) -> usize {
+    let sorted = |text: &str| {
+        let mut letters: Vec<char> = text.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    if a != b && sorted(a) == sorted(b) {
+        1
+    } else {
+        distance(a, b)
     }
 }
 
@@ -74,6 +88,7 @@ mod tests {
         assert_eq!(distance("run", "run"), 0);
         assert_eq!(distance("run", "rn"), 1);
         assert_eq!(distance("images", "imagse"), 2);
+        assert_eq!(steps("images", "imagse"), 1);
         assert_eq!(distance("", "abc"), 3);
         assert_eq!(distance("kitten", "sitting"), 3);
     }

@@ -19,7 +19,7 @@ pub(crate) struct TagArgs {
 
 impl Run for TagArgs {
     async fn run(self, context: &Context) -> Result<u8> {
-        let target = reference::split(&self.target);
+        let target = reference::split(&self.target).or_latest();
         let client = context.client().await?;
         client
             .tag_image(&self.source, target.repository, target.tag)
