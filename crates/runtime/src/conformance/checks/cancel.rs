@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use super::super::Subject;
 use super::super::support::soon;
 use crate::container::{StopOptions, WaitCondition};
+use crate::exec::StartExec;
 use crate::io::LogOptions;
 use crate::{RuntimeError, Status};
 
@@ -53,6 +54,36 @@ pub(super) async fn a_dropped_start(s: Subject) {
         assert_eq!(s.status(&id).await, Status::Running);
         s.remove(&id).await;
     }
+}
+
+/// However early the start of an exec is dropped, it comes to an end, or can be started.
+pub(super) async fn a_dropped_exec(s: Subject) {
+    if !s.can.exec {
+        return;
+    }
+    let id = s.sleeper().await;
+    for micros in [0, 10, 100, 1000, 5000, 20_000] {
+        let exec = s.create_exec(&id, s.exec_spec(&["true"])).await;
+        let start = s.runtime.start_exec(&exec, StartExec::default());
+        let _ = tokio::time::timeout(Duration::from_micros(micros), start).await;
+        let begun = std::time::Instant::now();
+        loop {
+            let known = s.runtime.inspect_exec(&exec).await.unwrap();
+            if !known.running && known.exit_code.is_some() {
+                break;
+            }
+            match s.runtime.start_exec(&exec, StartExec::default()).await {
+                Ok(_) | Err(RuntimeError::InvalidState(_)) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+            assert!(
+                begun.elapsed().as_secs() < 30,
+                "dropped after {micros} us, it never ends: {known:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    assert_eq!(s.exec(&id, s.exec_spec(&["true"])).await.code, 0);
 }
 
 pub(super) async fn a_dropped_stop(s: Subject) {

@@ -270,6 +270,7 @@ macro_rules! __conformance_checks {
             cancel {
                 a_dropped_creation
                 a_dropped_start
+                a_dropped_exec
                 a_dropped_stop
                 dropped_waits
                 dropped_streams
