@@ -83,7 +83,7 @@ fn errors_have_dockers_shape() {
     let _ = d
         .api("GET", "/v1.47/containers/none/logs?stdout=1", None)
         .error(404);
-    let id = d.ok(&["create", "busybox"]);
+    let id = d.ok(&["create", "busybox", "sleep", "1000"]);
     let _ = d
         .api("GET", &format!("/v1.47/containers/{id}/logs"), None)
         .error(400);

@@ -113,7 +113,7 @@ fn sources_that_are_not_there() {
         .says("destination can't be '/'");
     d.fails(
         125,
-        &["run", "--rm", "-v", "/tmp:/x", "-v", "/tmp:/x", "busybox"],
+        &["run", "--rm", "-v", "/tmp:/x", "-v", "/etc:/x", "busybox"],
     )
     .says("Duplicate mount point");
     d.fails(125, &["run", "--rm", "-v", "/tmp:/x:nonsense", "busybox"])

@@ -64,7 +64,10 @@ pub(crate) fn load(engine: Arc<Engine>, tar: ByteStream) -> BoxStream<Progress> 
                 .map_err(images::error)?;
             for image in loaded.images {
                 let view = store.image_by_id(&image.id).map_err(images::error)?;
-                transfer::unpack_image(&engine, &view)?;
+                if let Err(error) = transfer::unpack_image(&engine, &view) {
+                    engine.images.discard(&image.id);
+                    return Err(error);
+                }
                 let mut names: Vec<String> =
                     image.references.iter().map(Reference::familiar).collect();
                 let unnamed = names.is_empty();
@@ -115,7 +118,10 @@ pub(crate) async fn import(engine: Arc<Engine>, request: ImportRequest) -> Resul
             .import(reader, import, reference.as_ref())
             .map_err(images::error)?;
         let image = store.image_by_id(&replaced.id).map_err(images::error)?;
-        transfer::unpack_image(&engine, &image)?;
+        if let Err(error) = transfer::unpack_image(&engine, &image) {
+            engine.images.discard(&image.id);
+            return Err(error);
+        }
         let id = replaced.id.to_string();
         engine.emit_image("import", &id, &id);
         Ok(id)

@@ -314,6 +314,17 @@ impl Images {
         Ok((removed, freed))
     }
 
+    /// Takes an image back that came in and turned out to be none: its layers can't be unpacked.
+    pub(crate) fn discard(&self, id: &Digest) {
+        let options = RemoveImageOptions {
+            force: true,
+            no_prune: false,
+        };
+        if let Err(error) = self.remove(id.as_ref(), options) {
+            tracing::warn!(%id, %error, "cannot take back an image that is damaged");
+        }
+    }
+
     /// Removes unused images.
     pub(crate) fn prune(&self, filters: &Filters) -> Result<(Vec<Removed>, u64)> {
         let all = filters.boolean("dangling")? == Some(false);

@@ -172,7 +172,7 @@ impl Networking {
         let mut endpoints: Vec<(String, Endpoint)> = Vec::new();
         for (name, settings) in wanted(record) {
             let network = self.networks.find(&name).map_err(error)?;
-            let config = endpoint_config(record, &settings, &network.id, endpoints.len())?;
+            let config = endpoint_config(record, &settings, &network, endpoints.len())?;
             let endpoint = self
                 .networks
                 .attach(path.clone(), config)
@@ -300,7 +300,7 @@ impl Networking {
         let index = (0..)
             .find(|n| !taken.contains(&format!("eth{n}")))
             .unwrap_or_default();
-        let config = endpoint_config(record, &settings.unwrap_or_default(), &network.id, index)?;
+        let config = endpoint_config(record, &settings.unwrap_or_default(), &network, index)?;
         let endpoint = self
             .networks
             .attach(self.netns(record), config)
@@ -455,10 +455,18 @@ fn wanted(record: &Record) -> Vec<(String, EndpointSettings)> {
 fn endpoint_config(
     record: &Record,
     settings: &EndpointSettings,
-    network: &str,
+    network: &coracle_network::Network,
     index: usize,
 ) -> Result<EndpointConfig> {
-    let mut config = EndpointConfig::new(record.id.clone(), network);
+    let asked = settings.ipam_config.as_ref();
+    let fixed =
+        asked.is_some_and(|ipam| !ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty());
+    if fixed && network.is_default() {
+        return Err(RuntimeError::InvalidArgument(
+            "user specified IP address is supported on user defined networks only".into(),
+        ));
+    }
+    let mut config = EndpointConfig::new(record.id.clone(), network.id.clone());
     config.ifname = format!("eth{index}");
     config.default_route = index == 0;
     config.aliases = settings.aliases.clone().unwrap_or_default();

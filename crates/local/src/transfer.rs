@@ -460,7 +460,8 @@ pub(crate) fn error(error: coracle_registry::Error) -> RuntimeError {
     let text = error.to_string();
     match error.kind() {
         ErrorKind::NotFound => RuntimeError::ImageNotFound(text),
-        ErrorKind::Unauthorized => RuntimeError::Unauthorized(text),
+        // Not 401: by that a client is asked for its own credentials, and Docker's then asks the user.
+        ErrorKind::Unauthorized => RuntimeError::Backend(text),
         ErrorKind::Invalid => RuntimeError::InvalidArgument(text),
         // Docker answers 500 here, and its clients expect no gateway errors; the text tells.
         ErrorKind::Unavailable | ErrorKind::Corrupt => RuntimeError::Backend(text),

@@ -343,6 +343,29 @@ impl Actor {
         }
     }
 
+    /// Tells that the container's volumes are in use, or no longer.
+    pub(super) fn emit_volumes(&self, action: &str) {
+        for mount in self
+            .record
+            .mounts
+            .iter()
+            .filter(|mount| mount.point.kind == "volume")
+        {
+            let point = &mount.point;
+            let attributes = BTreeMap::from([
+                ("container".to_owned(), self.record.id.clone()),
+                ("destination".to_owned(), point.destination.clone()),
+                ("driver".to_owned(), point.driver.clone()),
+                ("propagation".to_owned(), point.propagation.clone()),
+                ("read/write".to_owned(), point.rw.to_string()),
+            ]);
+            let name = point.name.as_str();
+            self.engine
+                .events
+                .publish(EventKind::Volume, action, name, attributes);
+        }
+    }
+
     /// Publishes an event about this container, with Docker's attributes.
     pub(super) fn emit(&self, action: &str, extra: &[(&str, &str)]) {
         let attributes = attributes(&self.record, extra);

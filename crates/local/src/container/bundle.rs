@@ -74,6 +74,12 @@ pub(crate) fn task(
 /// The container's own name, or the host's where it has the host's.
 pub(crate) fn hostname(engine: &Engine, record: &Record) -> String {
     let short = || record.id.chars().take(12).collect();
+    // With another's network comes its name.
+    if let Some(other) = record.host_config.network_mode.strip_prefix("container:")
+        && let Ok(other) = engine.find(other)
+    {
+        return hostname(engine, &other.now().record);
+    }
     if record.config.hostname.is_empty() {
         if record.host_config.uts_mode == "host" || record.host_config.network_mode == "host" {
             return engine.hostname();

@@ -95,6 +95,7 @@ impl Actor {
         };
         let (code, seconds) = (code.to_string(), seconds.to_string());
         self.emit("die", &[("exitCode", &code), ("execDuration", &seconds)]);
+        self.emit_volumes("unmount");
         network_api::emit_membership(&self.engine, "disconnect", &self.record.id, &networks);
     }
 

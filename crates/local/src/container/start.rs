@@ -72,6 +72,7 @@ impl Actor {
         self.monitor_health();
         self.save_and_publish().await;
         network_api::emit_membership(&self.engine, "connect", &self.record.id, &self.run.network);
+        self.emit_volumes("mount");
         self.emit("start", &[]);
     }
 
