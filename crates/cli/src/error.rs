@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::output::{Style, warn};
+use crate::output::{Style, harmless, warn};
 
 /// What this crate's functions give.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
@@ -113,7 +113,8 @@ impl Error {
             return;
         }
         let style = Style::stderr();
-        warn(format_args!("{} {self}", style.red("coracle:")));
+        let said = harmless(&self.to_string());
+        warn(format_args!("{} {said}", style.red("coracle:")));
         if let Some(hint) = self.hint() {
             warn(format_args!("{} {hint}", style.cyan("hint:")));
         }

@@ -137,6 +137,7 @@ fn api_hint(status: u16, message: &str) -> Option<&'static str> {
         409 if has("is using its referenced image") || has("is being used by") => {
             Some("remove the container first, or use -f")
         }
+        409 if has("volume is in use") => Some("remove the containers that use it first"),
         409 if has("is not running") => Some("`coracle start NAME` starts it"),
         501 => Some("`coracle info` says what this daemon can do"),
         _ if has("port is already allocated") || has("address already in use") => {

@@ -80,8 +80,7 @@ impl<'a> Foreground<'a> {
         };
         let signals = async {
             if self.sig_proxy && !self.tty {
-                session::proxy(self.client, &self.id, caught).await;
-                pending().await
+                session::proxy(self.client, &self.id, caught).await
             } else {
                 session::interrupted(caught).await
             }

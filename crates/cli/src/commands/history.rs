@@ -64,7 +64,13 @@ impl Run for HistoryArgs {
             return Ok(0);
         }
         let rows = history.iter().map(|step| self.row(step)).collect();
-        format.show(&COLUMNS, &[("CreatedAt", "CREATED AT")], rows)?;
+        let mut columns = COLUMNS;
+        if !self.human
+            && let Some((_, title)) = columns.get_mut(1)
+        {
+            *title = "CREATED AT";
+        }
+        format.show(&columns, &[("CreatedAt", "CREATED AT")], rows)?;
         Ok(0)
     }
 }

@@ -148,10 +148,7 @@ impl ImagesArgs {
             ("CreatedSince", ago(created).into()),
             ("CreatedAt", created_at(created).into()),
             ("Size", human::size_with_precision(image.size, 3).into()),
-            (
-                "VirtualSize",
-                human::size_with_precision(image.size, 3).into(),
-            ),
+            ("VirtualSize", human::size(image.size).into()),
             ("SharedSize", shared.into()),
             ("UniqueSize", "N/A".into()),
             ("Containers", containers.into()),

@@ -72,9 +72,16 @@ fn table(info: &InfoResponse, host: &str) -> String {
     let runtimes: Vec<&str> = info.runtimes.keys().map(String::as_str).collect();
     line(1, "Runtimes", &runtimes.join(" "));
     line(1, "Default Runtime", &info.default_runtime);
+    line(1, "Init Binary", &info.init_binary);
     line(1, "Security Options", "");
     for option in &info.security_options {
-        line(2, "-", option.strip_prefix("name=").unwrap_or(option));
+        // `name=seccomp,profile=builtin`
+        let mut parts = option.split(',');
+        let name = parts.next().unwrap_or_default();
+        line(2, "-", name.strip_prefix("name=").unwrap_or(name));
+        for (key, value) in parts.filter_map(|part| part.split_once('=')) {
+            line(3, key, value);
+        }
     }
     line(1, "Kernel Version", &info.kernel_version);
     line(1, "Operating System", &info.operating_system);
@@ -102,6 +109,12 @@ fn table(info: &InfoResponse, host: &str) -> String {
     }
     for cidr in &info.registry_config.insecure_registry_cidrs {
         line(2, "-", cidr);
+    }
+    if !info.default_address_pools.is_empty() {
+        line(1, "Default Address Pools", "");
+        for pool in &info.default_address_pools {
+            line(2, "-", &format!("{}, size {}", pool.base, pool.size));
+        }
     }
     if !info.registry_config.mirrors.is_empty() {
         line(

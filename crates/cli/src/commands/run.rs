@@ -59,9 +59,9 @@ impl RunArgs {
         check_terminal(config.attach_stdin, config.tty)?;
         let keys = detach_keys(context, self.detach_keys.as_deref(), config.tty)?;
         let client = context.client().await?;
-        // Caught before there is a container, so that none is left behind unnoticed.
-        let caught = Caught::all();
+        // While there is no container, signals do what they always do: a pull can be given up.
         let created = create::create(context, &self.options, &mut body).await?;
+        let caught = Caught::all();
         let foreground = Foreground {
             keys,
             removed: body.host_config.auto_remove,

@@ -18,7 +18,14 @@ pub(crate) const SECTIONS: [(&str, &[&str]); 4] = [
     ),
     (
         "Management commands",
-        &["container", "image", "network", "volume", "system"],
+        &[
+            "container",
+            "image",
+            "network",
+            "volume",
+            "registry",
+            "system",
+        ],
     ),
     (
         "Containers",
@@ -106,6 +113,11 @@ static VOLUME: [Node; 5] = [
     verb::<prune::PruneVolumesArgs>("prune", "Remove volumes that nothing uses"),
 ];
 
+static REGISTRY: [Node; 2] = [
+    verb::<login::LoginArgs>("login", "Log in to a registry"),
+    verb::<login::LogoutArgs>("logout", "Log out from a registry"),
+];
+
 static SYSTEM: [Node; 9] = [
     verb::<system::StartArgs>("start", "Start the daemon"),
     verb::<system::StopArgs>("stop", "Stop the daemon; containers run on"),
@@ -119,7 +131,7 @@ static SYSTEM: [Node; 9] = [
 ];
 
 /// All of them.
-pub(crate) static TOP: [Node; 45] = [
+pub(crate) static TOP: [Node; 46] = [
     verb::<run::RunArgs>("run", "Create and run a new container"),
     verb::<create::CreateArgs>("create", "Create a container"),
     verb::<start::StartArgs>("start", "Start containers"),
@@ -170,5 +182,6 @@ pub(crate) static TOP: [Node; 45] = [
     group!("image", "Manage images", IMAGE),
     group!("network", "Manage networks", NETWORK),
     group!("volume", "Manage volumes", VOLUME),
+    group!("registry", "Manage logins", REGISTRY),
     group!("system", "Manage the daemon", SYSTEM),
 ];

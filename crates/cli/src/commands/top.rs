@@ -26,7 +26,7 @@ impl Run for TopArgs {
         let arguments = self.words.get(1..).unwrap_or_default().join(" ");
         let client = context.client().await?;
         let top = client.top_container(container, &arguments).await?;
-        let mut table = Table::new(top.titles);
+        let mut table = Table::new(top.titles).with_min_width(20);
         for process in top.processes {
             table.push(process);
         }

@@ -14,7 +14,7 @@ pub(crate) use format::{Column, Format, Row, row};
 pub(crate) use json::indent;
 pub(crate) use numbers::{percent, short_id};
 pub(crate) use progress::Progress;
-pub(crate) use stdio::{Output, print, warn};
+pub(crate) use stdio::{Output, harmless, print, warn};
 pub(crate) use style::Style;
 pub(crate) use table::Table;
 pub(crate) use times::{ago, created_at, iso, local};

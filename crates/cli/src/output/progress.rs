@@ -8,7 +8,7 @@ use coracle_docker::progress::ProgressMessage;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
-use super::stdio::warn;
+use super::stdio::{harmless, warn};
 use crate::error::Result;
 
 /// Most bars at once; what is more is told in lines.
@@ -48,6 +48,12 @@ impl Progress {
     pub(crate) async fn follow(&mut self, lines: &mut Lines<ProgressMessage>) -> Result<Shown> {
         let mut shown = Shown::default();
         while let Some(message) = lines.next().await? {
+            let message = ProgressMessage {
+                status: harmless(&message.status),
+                id: harmless(&message.id),
+                stream: harmless(&message.stream),
+                ..message
+            };
             if let Some(error) = &message.error_detail {
                 return Err(failure(&error.message));
             }
@@ -76,14 +82,12 @@ impl Progress {
             && (bars.contains_key(&message.id) || bars.len() < MAX_BARS)
         {
             let bar = bars.entry(message.id.clone()).or_insert_with(|| {
-                let bar = all.add(ProgressBar::no_length());
-                bar.set_prefix(message.id.clone());
-                bar
+                // Styled before it is drawn for the first time.
+                let bar = ProgressBar::no_length().with_prefix(message.id.clone());
+                bar.set_style(style(LINE));
+                all.add(bar)
             });
-            let template = if detail.total > 0 { BAR } else { LINE };
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style.progress_chars("=> "));
-            }
+            bar.set_style(style(if detail.total > 0 { BAR } else { LINE }));
             bar.set_message(message.status.clone());
             if detail.total > 0 {
                 bar.set_length(detail.total);
@@ -103,9 +107,7 @@ impl Progress {
         match &mut self.bars {
             Some((_, bars)) if bars.contains_key(&message.id) => {
                 if let Some(bar) = bars.get(&message.id) {
-                    if let Ok(style) = ProgressStyle::with_template(LINE) {
-                        bar.set_style(style);
-                    }
+                    bar.set_style(style(LINE));
                     bar.set_message(message.status.clone());
                     bar.tick();
                 }
@@ -127,6 +129,13 @@ impl Drop for Progress {
             }
         }
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    // The templates are those above, and good.
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
 }
 
 fn failure(message: &str) -> crate::error::Error {

@@ -21,6 +21,11 @@ pub(crate) fn print(text: &str) -> Result<()> {
         .map_err(Error::output)
 }
 
+/// Somebody else's words, without what a terminal would take for orders.
+pub(crate) fn harmless(text: &str) -> String {
+    text.replace(|c: char| c.is_control() && c != '\n' && c != '\t', "")
+}
+
 /// Tells the user something that is no data.
 pub(crate) fn warn(text: impl std::fmt::Display) {
     // Nobody can be told that standard error is gone.

@@ -5,9 +5,19 @@ const MIN_WIDTH: usize = 10;
 const PADDING: usize = 3;
 
 /// Rows of cells.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
+    min_width: usize,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            rows: Vec::new(),
+            min_width: MIN_WIDTH,
+        }
+    }
 }
 
 impl Table {
@@ -18,10 +28,15 @@ impl Table {
         table
     }
 
+    /// With columns at least this wide.
+    pub(crate) fn with_min_width(self, min_width: usize) -> Self {
+        Self { min_width, ..self }
+    }
+
     /// Adds a row.
     pub(crate) fn push<S: Into<String>>(&mut self, row: impl IntoIterator<Item = S>) {
-        // A cell with a line end would tear the table.
-        let cell = |text: S| text.into().replace(['\n', '\r'], " ");
+        // A cell with a line end would tear the table, one with an escape do anything to a terminal.
+        let cell = |text: S| text.into().replace(char::is_control, " ");
         self.rows.push(row.into_iter().map(cell).collect());
     }
 
@@ -31,7 +46,7 @@ impl Table {
         for row in &self.rows {
             // The last cell of a row is not padded, so it does not count.
             for (at, cell) in row.iter().take(row.len().saturating_sub(1)).enumerate() {
-                let width = (cell.chars().count() + PADDING).max(MIN_WIDTH);
+                let width = (cell.chars().count() + PADDING).max(self.min_width);
                 match widths.get_mut(at) {
                     Some(widest) => *widest = width.max(*widest),
                     None => widths.push(width),

@@ -22,7 +22,7 @@ pub(crate) fn created_at(time: Option<Timestamp>) -> String {
         || "0001-01-01 00:00:00 +0000 UTC".to_owned(),
         |time| {
             let zoned = time.to_zoned(TimeZone::system());
-            zoned.strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
+            zoned.strftime("%Y-%m-%d %H:%M:%S%.f %z %Z").to_string()
         },
     )
 }
@@ -33,11 +33,7 @@ pub(crate) fn iso(time: Option<Timestamp>) -> String {
         || "N/A".to_owned(),
         |time| {
             let zoned = time.to_zoned(TimeZone::system());
-            let text = zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
-            match text.strip_suffix("+00:00") {
-                Some(utc) => format!("{utc}Z"),
-                None => text,
-            }
+            utc(&zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
         },
     )
 }
@@ -45,5 +41,13 @@ pub(crate) fn iso(time: Option<Timestamp>) -> String {
 /// `2026-01-02T03:04:05.000000006+01:00`, in the local time zone.
 pub(crate) fn local(time: Timestamp) -> String {
     let zoned = time.to_zoned(TimeZone::system());
-    zoned.strftime("%Y-%m-%dT%H:%M:%S.%9f%:z").to_string()
+    utc(&zoned.strftime("%Y-%m-%dT%H:%M:%S.%9f%:z").to_string())
+}
+
+/// `Z` for no difference to UTC, as Go has it.
+fn utc(text: &str) -> String {
+    match text.strip_suffix("+00:00") {
+        Some(time) => format!("{time}Z"),
+        None => text.to_owned(),
+    }
 }

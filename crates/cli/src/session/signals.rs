@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::terminal;
 use crate::error::Error;
+use crate::output::short_id;
 
 /// What is passed on: what a program can be sent and doesn't need for itself.
 fn passed_on() -> Vec<(SignalKind, &'static str)> {
@@ -57,10 +58,21 @@ impl Caught {
     }
 }
 
-/// Passes signals on to a container. Never ends.
-pub(crate) async fn proxy(client: &Client, container: &str, mut caught: Caught) {
+/// So many of those that ask for the end, and it comes: the container may take no notice of them.
+const ENOUGH: u32 = 3;
+
+/// Passes signals on to a container, until there were enough of them.
+pub(crate) async fn proxy(client: &Client, container: &str, mut caught: Caught) -> Error {
+    let mut asked = 0;
     loop {
         let name = caught.next().await;
+        asked += u32::from(matches!(name, "INT" | "TERM"));
+        if asked >= ENOUGH {
+            return Error::advice(
+                format!("{ENOUGH} signals, and the container runs on: it is left alone"),
+                format!("`coracle kill {}` kills it", short_id(container)),
+            );
+        }
         // A container that has ended is no reason to complain: the session ends as well.
         let _ = client.kill_container(container, name).await;
     }

@@ -20,6 +20,7 @@ mod plugins;
 mod pty;
 mod recorder;
 mod run;
+mod starting;
 mod system;
 mod terminal;
 mod volumes;

@@ -236,6 +236,29 @@ async fn signals_are_passed_on() {
 }
 
 #[tokio::test]
+async fn three_signals_are_enough() {
+    let daemon = Daemon::start();
+    let script = "trap 'echo no' INT; echo ready; while :; do sleep 0.1; done";
+    let mut command = daemon.command(["run", "--name", "box", "busybox", "sh", "-c", script]);
+    let child = command.spawn().unwrap();
+    let pid = rustix::process::Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    for said in ["ready", "ready\nno\n", "no\nno\n"] {
+        while !daemon.run("logs box").await.out.contains(said) {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    }
+    let output = child.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        error.contains("3 signals") && error.contains("hint: `coracle kill"),
+        "{error}"
+    );
+    assert_eq!(daemon.run("ps -q").await.ok().lines().count(), 1);
+}
+
+#[tokio::test]
 async fn a_reader_that_goes_ends_it_quietly() {
     let daemon = Daemon::start();
     let mut command = daemon.command([

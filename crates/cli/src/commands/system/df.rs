@@ -6,6 +6,7 @@ use coracle_docker::system::DiskUsageResponse;
 use serde_json::Value;
 
 use crate::app::Run;
+use crate::commands::containers::cells;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::output::{Column, Format, Row, Table, ago, print, row, short_id, yaml};
@@ -159,34 +160,61 @@ fn build_cache(usage: &DiskUsageResponse) -> Sum {
 }
 
 fn verbose(usage: &DiskUsageResponse) -> String {
-    let size = |bytes| human::size_with_precision(bytes, 4);
-    let mut shown = "Images space usage:\n\n".to_owned();
-    let mut table = Table::new(["IMAGE ID", "NAME", "CREATED", "SIZE", "CONTAINERS"]);
+    let size = |bytes| human::size_with_precision(bytes, 3);
+    let mut table = Table::new([
+        "REPOSITORY",
+        "TAG",
+        "IMAGE ID",
+        "CREATED",
+        "SIZE",
+        "SHARED SIZE",
+        "UNIQUE SIZE",
+        "CONTAINERS",
+    ]);
     for image in usage.images.iter().flatten() {
-        let created = jiff::Timestamp::from_second(image.created).ok();
+        let name = image
+            .repo_tags
+            .first()
+            .map_or("<none>:<none>", String::as_str);
+        let (repository, tag) = name.rsplit_once(':').unwrap_or((name, ""));
+        let shared = u64::try_from(image.shared_size).unwrap_or_default();
         table.push([
+            repository.to_owned(),
+            tag.to_owned(),
             short_id(&image.id).to_owned(),
-            image.repo_tags.first().cloned().unwrap_or("<none>".into()),
-            ago(created),
+            ago(jiff::Timestamp::from_second(image.created).ok()),
             size(image.size),
+            human::size(shared),
+            human::size(image.size.saturating_sub(shared)),
             image.containers.to_string(),
         ]);
     }
-    shown += &table.render();
-    shown += "\nContainers space usage:\n\n";
-    let mut table = Table::new(["CONTAINER ID", "IMAGE", "STATUS", "SIZE", "NAMES"]);
+    let images = table.render();
+    let mut table = Table::new([
+        "CONTAINER ID",
+        "IMAGE",
+        "COMMAND",
+        "LOCAL VOLUMES",
+        "SIZE",
+        "CREATED",
+        "STATUS",
+        "NAMES",
+    ]);
     for container in usage.containers.iter().flatten() {
-        let name = container.names.first().map_or("", String::as_str);
+        let cells = cells(container, false);
+        let cell = |name: &str| cells.get(name).and_then(Value::as_str).unwrap_or_default();
         table.push([
-            short_id(&container.id).to_owned(),
-            container.image.clone(),
-            container.status.clone(),
+            cell("ID").to_owned(),
+            cell("Image").to_owned(),
+            cell("Command").to_owned(),
+            cell("LocalVolumes").to_owned(),
             size(container.size_rw.unwrap_or_default()),
-            name.trim_start_matches('/').to_owned(),
+            cell("RunningFor").to_owned(),
+            cell("Status").to_owned(),
+            cell("Names").to_owned(),
         ]);
     }
-    shown += &table.render();
-    shown += "\nLocal Volumes space usage:\n\n";
+    let containers = table.render();
     let mut table = Table::new(["VOLUME NAME", "LINKS", "SIZE"]);
     for volume in usage.volumes.iter().flatten() {
         let usage = volume.usage_data.clone().unwrap_or_default();
@@ -196,6 +224,10 @@ fn verbose(usage: &DiskUsageResponse) -> String {
             u64::try_from(usage.size).map_or("N/A".to_owned(), size),
         ]);
     }
-    shown += &table.render();
-    shown
+    let volumes = table.render();
+    let cache = human::size(build_cache(usage).size);
+    format!(
+        "Images space usage:\n\n{images}\nContainers space usage:\n\n{containers}\nLocal Volumes \
+         space usage:\n\n{volumes}\nBuild cache usage: {cache}\n"
+    )
 }
