@@ -20,6 +20,8 @@ use crate::parse;
 
 /// How long processes may take. A process in an uninterruptible sleep doesn't freeze.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest that a change may go unnoticed.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Cgroup {
     /// Stops every process here and below, and waits until they stand still.
@@ -165,8 +167,9 @@ pub(crate) fn wait_v2(
                 limit,
             });
         }
-        let timeout = Timespec::try_from(left).ok();
-        // The kernel wakes pollers of this file by POLLPRI when it changes.
+        // The kernel wakes pollers of this file by POLLPRI when it changes, but not when the cgroup
+        // goes within moments of another change: so it is looked at now and then.
+        let timeout = Timespec::try_from(left.min(LOOK_AGAIN)).ok();
         let mut fds = [PollFd::new(&file, PollFlags::PRI)];
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}

@@ -28,20 +28,7 @@ const BUSYBOX: &str = "/bin/busybox";
 
 /// What is known to differ, and why. A line goes away with its fault; nothing is ever added to hide
 /// a new one.
-const KNOWN: &[(&str, &str)] = &[
-    (
-        "crowd::twenty_clients_of_one_container",
-        "who waits for cgroup.events is not woken when the group is removed, and waits ten seconds",
-    ),
-    (
-        "cancel::a_dropped_exec",
-        "a start of an exec that is dropped half way counts as started, and never ends",
-    ),
-    (
-        "policies::a_new_policy_stops_the_restarts",
-        "now and then: an update that meets the very end of a run fails, as if it needed one",
-    ),
-];
+const KNOWN: &[(&str, &str)] = &[];
 
 #[test]
 fn conformance() {

@@ -150,11 +150,24 @@ pub(crate) fn create(engine: &Engine, handle: &Handle, spec: ExecSpec) -> Result
 }
 
 /// Starts it; gives its streams unless nobody attaches.
+///
+/// It runs to its end even if nobody waits any more: an exec that counts as started must become one.
 pub(crate) async fn start(
     engine: &Arc<Engine>,
     id: &str,
     start: StartExec,
 ) -> Result<Option<Attached>> {
+    let (engine, id) = (engine.clone(), id.to_owned());
+    tokio::spawn(async move { start_whole(&engine, &id, start).await })
+        .await
+        .unwrap_or_else(|error| {
+            Err(RuntimeError::Internal(format!(
+                "the start was interrupted: {error}"
+            )))
+        })
+}
+
+async fn start_whole(engine: &Arc<Engine>, id: &str, start: StartExec) -> Result<Option<Attached>> {
     let known = engine.execs.get(id)?;
     let handle = engine.find(&known.container_id)?;
     let now = handle.now();

@@ -27,7 +27,12 @@ impl Actor {
         )?;
         if let Some(task) = &self.task {
             let resources = coracle_spec::resources(&record.host_config)?;
-            task.client.update(resources).await.map_err(task_error)?;
+            match task.client.update(resources).await.map_err(task_error) {
+                Ok(()) => {}
+                // It has just ended: what is saved holds from the next start on.
+                Err(RuntimeError::InvalidState(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
         save_record(&record, &self.dirs)
             .await
