@@ -93,7 +93,15 @@ fn launch(place: &Place, arguments: &[String]) -> Result<Started> {
     if let Some(parent) = place.log.parent() {
         fs::create_dir_all(parent).map_err(failed(parent))?;
     }
-    fs::create_dir_all(&place.exec_root).map_err(failed(&place.exec_root))?;
+    fs::create_dir_all(&place.exec_root).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::PermissionDenied {
+            return Error::advice(
+                format!("{}: {error}", place.exec_root.display()),
+                "use sudo, or set XDG_RUNTIME_DIR for a daemon of your own",
+            );
+        }
+        Error::io(place.exec_root.display(), error)
+    })?;
     let log = OpenOptions::new()
         .append(true)
         .create(true)

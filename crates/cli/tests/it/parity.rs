@@ -71,11 +71,11 @@ fn normalized(asked: Vec<Asked>) -> Vec<Asked> {
             // The default, which only one of the two says.
             asked.query.retain(|pair| pair != "pause=1");
             asked.body = meaning(asked.body);
-            // Docker's comes out of a map, in any order.
-            if let Some(binds) = asked.body.pointer_mut("/HostConfig/Binds")
-                && let Some(binds) = binds.as_array_mut()
-            {
-                binds.sort_by_key(Value::to_string);
+            // Docker's come out of maps, in any order.
+            for list in ["/HostConfig/Binds", "/HostConfig/VolumesFrom", "/Env"] {
+                let list = asked.body.pointer_mut(list).and_then(Value::as_array_mut);
+                list.into_iter()
+                    .for_each(|list| list.sort_by_key(Value::to_string));
             }
             asked.registry_auth = None;
             asked
