@@ -120,6 +120,76 @@ fn over_tcp() {
 }
 
 #[test]
+fn over_tls_with_client_certificates() {
+    let Some(mut d) = Daemon::start() else { return };
+    let dir = d.dir().join("tls");
+    std::fs::create_dir(&dir).unwrap();
+    let script = r#"
+        cd "$0"
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca-key.pem -out ca.pem
+        for name in server client; do
+            openssl req -newkey rsa:2048 -nodes -subj /CN=$name -keyout $name-key.pem -out $name.csr
+            printf 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=%sAuth\n' $name >ext
+            openssl x509 -req -days 2 -in $name.csr -CA ca.pem -CAkey ca-key.pem -CAcreateserial \
+                -extfile ext -out $name.pem
+        done"#;
+    let made = d.inside("bash", &["-ec", script, &dir.display().to_string()]);
+    assert_eq!(made.code, 0, "{made}");
+    let at = |name: &str| dir.join(name).display().to_string();
+    assert_eq!(d.terminate(), Some(0));
+    d.more_flags(&[
+        "--host",
+        "tcp://127.0.0.1:2376",
+        "--tlsverify",
+        "--tlscacert",
+        &at("ca.pem"),
+        "--tlscert",
+        &at("server.pem"),
+        "--tlskey",
+        &at("server-key.pem"),
+    ]);
+    d.spawn();
+    let host = ["-H", "tcp://127.0.0.1:2376"];
+    let known = [
+        "--tlsverify",
+        "--tlscacert",
+        &at("ca.pem"),
+        "--tlscert",
+        &at("client.pem"),
+        "--tlskey",
+        &at("client-key.pem"),
+    ];
+    let run = ["run", "--rm", "busybox", "echo", "over tls"];
+    let answer = d.inside("docker", &[&host[..], &known[..], &run[..]].concat());
+    assert_eq!(answer.ok(), "over tls");
+    let unknown = ["--tls", "--tlscacert", &at("ca.pem")];
+    assert_ne!(
+        d.inside("docker", &[&host[..], &unknown[..], &["ps"]].concat())
+            .code,
+        0
+    );
+    assert_ne!(
+        d.inside("docker", &[&host[..], &["ps"]].concat()).code,
+        0,
+        "without TLS"
+    );
+}
+
+#[test]
+fn by_a_configuration_file() {
+    let Some(mut d) = Daemon::start() else { return };
+    let file = d.dir().join("daemon.json");
+    std::fs::write(&file, r#"{"log-driver": "local", "labels": ["from=file"]}"#).unwrap();
+    assert_eq!(d.terminate(), Some(0));
+    d.more_flags(&["--config-file", &file.display().to_string()]);
+    d.spawn();
+    assert_eq!(
+        d.ok(&["info", "--format", "{{.LoggingDriver}} {{.Labels}}"]),
+        "local [from=file]"
+    );
+}
+
+#[test]
 fn bad_flags_are_told() {
     let Some(d) = Daemon::start() else { return };
     for (flag, value) in [

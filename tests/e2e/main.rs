@@ -5,6 +5,7 @@
 
 mod api;
 mod attach;
+mod cli;
 mod cp;
 mod crash;
 mod daemon;

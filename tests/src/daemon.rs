@@ -151,6 +151,13 @@ impl Daemon {
         }
     }
 
+    /// More flags for its next start.
+    pub fn more_flags(&mut self, args: &[&str]) {
+        self.options
+            .args
+            .extend(args.iter().map(|arg| (*arg).to_owned()));
+    }
+
     /// The daemon's command line; not started.
     #[must_use]
     pub fn command(&self) -> Command {
