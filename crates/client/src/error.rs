@@ -111,6 +111,7 @@ impl Error {
             Self::Tls { .. } => {
                 Some("ca.pem, cert.pem and key.pem are looked for in DOCKER_CERT_PATH")
             }
+            Self::Http(error) if !error.is_parse() && !error.is_user() => Some(GONE),
             Self::Http(error) if error.is_parse() => {
                 Some("does the daemon speak TLS? Then use --tlsverify")
             }
@@ -118,6 +119,10 @@ impl Error {
         }
     }
 }
+
+/// What to do where the daemon went away.
+const GONE: &str =
+    "the daemon went away; containers run on, and `coracle ps` shows them when it is back";
 
 fn api_hint(status: u16, message: &str) -> Option<&'static str> {
     let has = |text: &str| message.contains(text);
