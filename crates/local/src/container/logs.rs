@@ -67,9 +67,18 @@ pub(crate) fn read(engine: &Engine, handle: &Handle, options: LogOptions) -> Res
             "configured logging driver does not support reading".into(),
         ));
     }
+    // A log that is written faster than it is read would have no end: what is there now is read.
+    let until = match (options.follow, options.tail, options.until) {
+        (false, None, None) => Some(jiff::Timestamp::now()),
+        (_, _, until) => until,
+    };
+    let most = match (options.follow, options.tail) {
+        (false, Some(tail)) => tail,
+        _ => usize::MAX,
+    };
     let wanted = ReadOptions {
         since: options.since,
-        until: options.until,
+        until,
         tail: options.tail,
         stdout: options.stdout,
         stderr: options.stderr,
@@ -86,7 +95,9 @@ pub(crate) fn read(engine: &Engine, handle: &Handle, options: LogOptions) -> Res
     } else {
         coracle_log::read(&config, wanted)
     };
-    let entries = items.filter_map(|item| std::future::ready(entry(item)));
+    let entries = items
+        .filter_map(|item| std::future::ready(entry(item)))
+        .take(most);
     let entries: BoxStream<LogEntry> = Box::pin(entries);
     Ok(Logs {
         entries,
