@@ -1,0 +1,3 @@
+//! A DNS server for containers' names.
+
+#![deny(unsafe_code)]

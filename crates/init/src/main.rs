@@ -1,0 +1,5 @@
+//! `coracle-init`: the agent of a virtual machine: its process 1.
+
+#![deny(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Guest kernels and initial RAM disks.
+
+#![deny(unsafe_code)]
