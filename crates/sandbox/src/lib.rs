@@ -18,6 +18,7 @@ pub use error::SandboxError;
 pub use process::ProcessSandbox;
 pub use sandbox::ExitFuture;
 pub use sandbox::ExitStatus;
+pub use sandbox::Files;
 pub use sandbox::Input;
 pub use sandbox::Launched;
 pub use sandbox::Output;

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use coracle_task::ExecConfig;
 use coracle_task::Stats;
+use coracle_task::files::Change;
+use coracle_task::files::ExtractOptions;
+use coracle_task::files::PathStat;
 use oci_spec::runtime::LinuxResources;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
@@ -69,8 +72,37 @@ pub trait Sandbox: Send + Sync {
     /// ended; to be asked before `delete`.
     async fn oom_killed(&self) -> bool;
 
+    /// The container's files, where this host can't reach them by itself.
+    fn files(&self) -> Option<&dyn Files> {
+        None
+    }
+
     /// Ends what still runs, and removes all that `create` made. Can be repeated.
     async fn delete(&self) -> Result<()>;
+}
+
+/// The files of a container that is created: as its processes see them, if it runs. Paths are
+/// absolute, and are resolved in the container's root.
+#[async_trait]
+pub trait Files: Send + Sync {
+    /// What a path is. [`ErrorKind::NotFound`](coracle_task::ErrorKind::NotFound) if nothing is
+    /// there.
+    async fn stat(&self, path: &str) -> Result<PathStat>;
+
+    /// A path as a tar. What goes wrong midway is an error of the output.
+    async fn read(&self, path: &str) -> Result<(PathStat, Output)>;
+
+    /// Extracts a tar into a directory; returns when it is extracted. An error of `tar` ends it.
+    async fn write(&self, path: &str, options: ExtractOptions, tar: Output) -> Result<()>;
+
+    /// The whole root file system as a tar, without what is mounted in it.
+    async fn export(&self) -> Result<Output>;
+
+    /// What differs from the image.
+    async fn changes(&self) -> Result<Vec<Change>>;
+
+    /// What differs from the image, as a layer's tar.
+    async fn diff(&self) -> Result<Output>;
 }
 
 /// Which standard streams a process is to have. Without it, a stream is `/dev/null`.

@@ -11,6 +11,7 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
 use coracle_log::LogWriter;
+use coracle_sandbox::Files;
 use coracle_sandbox::Sandbox;
 use coracle_sandbox::SandboxError;
 use coracle_sandbox::Streams;
@@ -42,6 +43,8 @@ pub(crate) struct Container {
     pub(crate) execs: Execs,
     pub(crate) subscribers: Subscribers,
     marks: Mutex<Marks>,
+    /// Whether the sandbox was made without starting the init process.
+    created: tokio::sync::Mutex<bool>,
     /// Held while the container is frozen or thawed.
     freezing: tokio::sync::Mutex<()>,
     /// The sockets of published ports, until it runs.
@@ -67,6 +70,7 @@ impl Container {
             execs: Execs::default(),
             subscribers: Subscribers::default(),
             marks: Mutex::default(),
+            created: tokio::sync::Mutex::default(),
             freezing: tokio::sync::Mutex::default(),
             listeners: Mutex::new(listeners),
             config,
@@ -76,6 +80,10 @@ impl Container {
 
     /// Creates the sandbox and starts the init process.
     pub(crate) async fn start(self: &Arc<Self>) -> Result<Started, TaskError> {
+        if *self.created.lock().await {
+            let message = format!("container {} is open for its files only", self.config.id);
+            return Err(TaskError::shim(ErrorKind::InvalidState, message));
+        }
         self.init.claim_start()?;
         match self.launch().await {
             Ok((started, log, ending)) => {
@@ -89,6 +97,42 @@ impl Container {
                 self.settle(exit).await;
                 Err(TaskError::shim(error.kind, error.message))
             }
+        }
+    }
+
+    /// Makes the sandbox for the sake of its files; without effect once that is done.
+    pub(crate) async fn create(&self) -> Result<(), TaskError> {
+        let mut created = self.created.lock().await;
+        if *created {
+            return Ok(());
+        }
+        if !matches!(self.init.phase(), Phase::Created) {
+            let message = format!("container {} was started already", self.config.id);
+            return Err(TaskError::shim(ErrorKind::InvalidState, message));
+        }
+        let streams = Streams {
+            stdin: false,
+            output: false,
+        };
+        self.sandbox.create(streams).await.map_err(refused)?;
+        *created = true;
+        Ok(())
+    }
+
+    /// The container's files, where the sandbox has to be asked for them.
+    pub(crate) fn files(&self) -> Result<&dyn Files, TaskError> {
+        self.sandbox.files().ok_or_else(|| {
+            let message = "the files of this container are reached by the host";
+            TaskError::shim(ErrorKind::Unsupported, message)
+        })
+    }
+
+    /// Removes what was made for a container that was never started.
+    pub(crate) async fn close(&self) {
+        if *self.created.lock().await
+            && let Err(error) = self.sandbox.delete().await
+        {
+            crate::complain(&error);
         }
     }
 

@@ -17,6 +17,7 @@ mod container;
 mod events;
 mod execs;
 mod fanout;
+mod files;
 mod lifetime;
 mod output;
 mod ports;
@@ -91,7 +92,9 @@ async fn run(config: TaskConfig, inherited: Inherited) -> io::Result<()> {
     let listener = UnixListener::from_std(inherited.listener)?;
     let sandbox = Arc::new(ProcessSandbox::new(&config));
     let container = Container::new(config, sandbox, inherited.ports);
-    lifetime::serve(listener, Arc::new(container)).await;
+    let container = Arc::new(container);
+    lifetime::serve(listener, container.clone()).await;
+    container.close().await;
     Ok(())
 }
 

@@ -18,6 +18,8 @@ use tokio::net::UnixStream;
 use crate::attach;
 use crate::container::Container;
 use crate::container::refused;
+use crate::files;
+use crate::files::Transfer;
 use crate::lifetime::Lifetime;
 
 /// How long a new client may take to say hello.
@@ -59,6 +61,10 @@ fn is_ours(stream: &UnixStream) -> bool {
 }
 
 impl Connection {
+    async fn transfer(self, transfer: Transfer) -> Result<(), TaskError> {
+        files::serve(&self.container, transfer, self.frames).await
+    }
+
     async fn greet(&mut self) -> Result<bool, TaskError> {
         let Some(hello) = self.frames.message::<Hello>().await? else {
             return Ok(false);
@@ -95,6 +101,12 @@ impl Connection {
                     }
                 }
                 Request::Events => return self.events().await,
+                Request::ReadPath { path } => return self.transfer(Transfer::Read { path }).await,
+                Request::WritePath { path, options } => {
+                    return self.transfer(Transfer::Write { path, options }).await;
+                }
+                Request::Export => return self.transfer(Transfer::Export).await,
+                Request::Diff => return self.transfer(Transfer::Diff).await,
                 Request::Wait { target } => match self.container.target(target.as_deref()) {
                     Ok(proc) => {
                         let wait = async move { proc.wait().await };
@@ -213,7 +225,23 @@ impl Container {
                 self.check_running()?;
                 return Ok(Reply::Pids(self.sandbox.pids().await.map_err(refused)?));
             }
-            Request::Wait { .. } | Request::Attach { .. } | Request::Events | Request::Shutdown => {
+            Request::Create => self.create().await?,
+            Request::StatPath { path } => {
+                let stat = self.files()?.stat(&path).await.map_err(refused)?;
+                return Ok(Reply::PathStat(stat));
+            }
+            Request::Changes => {
+                let changes = self.files()?.changes().await.map_err(refused)?;
+                return Ok(Reply::Changes(changes));
+            }
+            Request::Wait { .. }
+            | Request::Attach { .. }
+            | Request::Events
+            | Request::ReadPath { .. }
+            | Request::WritePath { .. }
+            | Request::Export
+            | Request::Diff
+            | Request::Shutdown => {
                 let message = "this request belongs to its connection";
                 return Err(TaskError::shim(ErrorKind::Internal, message));
             }

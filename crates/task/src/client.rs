@@ -23,6 +23,11 @@ use crate::State;
 use crate::Stats;
 use crate::TaskError;
 use crate::VERSION;
+use crate::files::Change;
+use crate::files::ExtractOptions;
+use crate::files::PathStat;
+use crate::files::Tar;
+use crate::files::TarWriter;
 use crate::frame::FrameReader;
 use crate::frame::send;
 
@@ -222,6 +227,71 @@ impl Client {
         let mut conn = self.take().await?;
         match roundtrip(&mut conn, &Request::Events).await? {
             Reply::State(state) => Ok(Events::new(conn, state)),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+
+    /// Makes the sandbox without starting the init process, so that its files can be reached.
+    pub async fn create(&self) -> Result<(), TaskError> {
+        self.done(&Request::Create).await
+    }
+
+    /// What a path in the container is. This and the further calls about files are answered by
+    /// sandboxes only whose files this host can't reach itself, once the sandbox is made.
+    pub async fn stat_path(&self, path: &str) -> Result<PathStat, TaskError> {
+        let path = path.to_owned();
+        match self.call(&Request::StatPath { path }).await? {
+            Reply::PathStat(stat) => Ok(stat),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+
+    /// A path as a tar.
+    pub async fn read_path(&self, path: &str) -> Result<(PathStat, Tar), TaskError> {
+        let mut conn = self.take().await?;
+        let path = path.to_owned();
+        match roundtrip(&mut conn, &Request::ReadPath { path }).await? {
+            Reply::PathStat(stat) => Ok((stat, Tar::new(conn))),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+
+    /// Begins to extract a tar into a directory.
+    pub async fn write_path(
+        &self,
+        path: &str,
+        options: ExtractOptions,
+    ) -> Result<TarWriter, TaskError> {
+        let mut conn = self.take().await?;
+        let path = path.to_owned();
+        match roundtrip(&mut conn, &Request::WritePath { path, options }).await? {
+            Reply::Done => Ok(TarWriter::new(conn)),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+
+    /// The whole root file system as a tar, without what is mounted in it.
+    pub async fn export(&self) -> Result<Tar, TaskError> {
+        self.tar(&Request::Export).await
+    }
+
+    /// What differs from the image, as a layer's tar.
+    pub async fn diff(&self) -> Result<Tar, TaskError> {
+        self.tar(&Request::Diff).await
+    }
+
+    /// What differs from the image.
+    pub async fn changes(&self) -> Result<Vec<Change>, TaskError> {
+        match self.call(&Request::Changes).await? {
+            Reply::Changes(changes) => Ok(changes),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+
+    async fn tar(&self, request: &Request) -> Result<Tar, TaskError> {
+        let mut conn = self.take().await?;
+        match roundtrip(&mut conn, request).await? {
+            Reply::Done => Ok(Tar::new(conn)),
             reply => Err(unexpected(&reply)),
         }
     }

@@ -9,6 +9,8 @@ use oci_spec::runtime::Spec;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::MachineConfig;
+
 /// The name of the file in the bundle that holds a [`TaskConfig`].
 pub const TASK_FILE: &str = "task.json";
 
@@ -63,6 +65,9 @@ pub struct TaskConfig {
     /// until the container ends, also those that it does not serve, so that the ports stay taken.
     #[serde(default)]
     pub sockets: usize,
+    /// The virtual machine that it runs in; `None`: namespaces of this host.
+    #[serde(default)]
+    pub machine: Option<Box<MachineConfig>>,
 }
 
 /// A container's root file system. It is mounted in the container's private mount namespace:
@@ -81,6 +86,8 @@ pub enum Rootfs {
     },
     /// A directory, used as it is.
     Bind(PathBuf),
+    /// The disks of a [machine](TaskConfig::machine).
+    Disks,
 }
 
 /// One published port: connections to a listening socket are proxied to the container.

@@ -27,7 +27,9 @@
 mod client;
 mod config;
 mod error;
+pub mod files;
 pub mod frame;
+mod machine;
 mod message;
 mod socket;
 mod spawn;
@@ -47,6 +49,8 @@ pub use config::TASK_FILE;
 pub use config::TaskConfig;
 pub use error::ErrorKind;
 pub use error::TaskError;
+pub use machine::MachineConfig;
+pub use machine::MachineInterface;
 pub use message::AttachOptions;
 pub use message::Hello;
 pub use message::Reply;

@@ -11,6 +11,9 @@ use crate::Exit;
 use crate::Started;
 use crate::State;
 use crate::Stats;
+use crate::files::Change;
+use crate::files::ExtractOptions;
+use crate::files::PathStat;
 
 /// The version of the protocol. A shim answers no other.
 pub const VERSION: u32 = 1;
@@ -101,6 +104,36 @@ pub enum Request {
         /// Which streams.
         options: AttachOptions,
     },
+    /// Makes the sandbox without starting the init process, for the sake of its files; without
+    /// effect once it is made. Answer: [`Reply::Done`].
+    Create,
+    /// Asks what a path in the container is. Answer: [`Reply::PathStat`].
+    StatPath {
+        /// Which, absolute.
+        path: String,
+    },
+    /// Reads a path as a tar. Answer: [`Reply::PathStat`], then [data frames](crate::frame::Data):
+    /// stdout is the tar, stderr what went wrong midway.
+    ReadPath {
+        /// Which, absolute.
+        path: String,
+    },
+    /// Extracts a tar. Answer: [`Reply::Done`] when it can begin; the client sends the tar as stdin
+    /// and closes that; then [`Reply::Done`] when it is extracted.
+    WritePath {
+        /// Into which directory, absolute.
+        path: String,
+        /// How.
+        options: ExtractOptions,
+    },
+    /// Reads the whole root file system as a tar. Answer: [`Reply::Done`], then as
+    /// [`Self::ReadPath`].
+    Export,
+    /// Lists what differs from the image. Answer: [`Reply::Changes`].
+    Changes,
+    /// Reads what differs from the image as a layer's tar. Answer: [`Reply::Done`], then as
+    /// [`Self::ReadPath`].
+    Diff,
     /// Turns the connection into a stream of events. Answer: [`Reply::State`] as of now (once a start
     /// that is under way has succeeded or failed), then [`Reply::Event`] for everything after that.
     Events,
@@ -124,6 +157,10 @@ pub enum Reply {
     Stats(Box<Stats>),
     /// Process ids on the host.
     Pids(Vec<i32>),
+    /// What a path is.
+    PathStat(PathStat),
+    /// What differs from the image.
+    Changes(Vec<Change>),
     /// Something happened.
     Event(Event),
     /// It can't be done.

@@ -67,6 +67,7 @@ pub(crate) fn task(
         durable: !host_config.auto_remove,
         ports: joined.ports.clone(),
         sockets: joined.listeners.len(),
+        machine: None,
     };
     Ok((config, process))
 }

@@ -20,6 +20,7 @@ use coracle_cgroup::Hierarchy;
 use coracle_cgroup::OomWatcher;
 use coracle_task::ErrorKind;
 use coracle_task::ExecConfig;
+use coracle_task::Rootfs;
 use coracle_task::Stats;
 use coracle_task::TaskConfig;
 use oci_spec::runtime::LinuxResources;
@@ -147,6 +148,9 @@ impl Sandbox for ProcessSandbox {
     async fn create(&self, streams: Streams) -> Result<i32> {
         if self.lock().cgroup.is_some() || self.lock().deleted {
             return Err(SandboxError::state("the container was created already"));
+        }
+        if self.config.rootfs == Rootfs::Disks {
+            return Err(SandboxError::internal("disks need a machine"));
         }
         let cgroup = self.make_cgroup().await?;
         request::unmark_volatile(&self.config).map_err(io("prepare the root file system"))?;

@@ -92,6 +92,8 @@ fn rootfs(config: &TaskConfig) -> coracle_launcher::Rootfs {
             // What is removed when it ends need not be on disk before.
             volatile: !config.durable,
         },
+        // Refused by the sandbox.
+        Rootfs::Disks => coracle_launcher::Rootfs::Bind(PathBuf::new()),
     }
 }
 

@@ -84,6 +84,7 @@ impl Container {
             durable: true,
             ports: Vec::new(),
             sockets: 0,
+            machine: None,
         };
         Self {
             dir,
