@@ -7,6 +7,7 @@ use coracle_runtime::spec::LogConfig;
 use coracle_spec::Host;
 
 use crate::forward::PortForwarder;
+use crate::machine::MachineSettings;
 
 /// How a [`LocalRuntime`](crate::LocalRuntime) is set up.
 #[derive(Clone, Debug)]
@@ -37,6 +38,10 @@ pub struct Config {
     pub max_downloads: usize,
     /// Layers that are uploaded at once (`--max-concurrent-uploads`).
     pub max_uploads: usize,
+    /// The runtime of containers that name none: `process` or `vm` (`--default-runtime`).
+    pub default_runtime: String,
+    /// How virtual machines are made.
+    pub machine: MachineSettings,
     /// The daemon's labels (`--label`).
     pub labels: Vec<String>,
 }
@@ -49,8 +54,11 @@ impl Config {
         shim: impl Into<PathBuf>,
     ) -> Self {
         let (data_root, exec_root) = (data_root.into(), exec_root.into());
+        let shim = shim.into();
         Self {
-            shim: shim.into(),
+            default_runtime: crate::machine::PROCESS.into(),
+            machine: MachineSettings::new(&shim),
+            shim,
             cgroup_parent: "/coracle".into(),
             init: false,
             log_config: LogConfig {

@@ -73,6 +73,19 @@ pub(crate) fn facts() -> coracle_spec::Host {
         seccomp_profile: None,
         cpus: cpus(),
         swap_accounting: swap_accounting(),
+        layer_size: false,
+    }
+}
+
+/// The same of a virtual machine's guest, as far as it is its own.
+pub(crate) fn guest_facts(host: &coracle_spec::Host) -> coracle_spec::Host {
+    coracle_spec::Host {
+        rootless: false,
+        cgroup_v2: true,
+        capabilities: BY_NUMBER.iter().map(|name| format!("CAP_{name}")).collect(),
+        swap_accounting: true,
+        layer_size: true,
+        ..host.clone()
     }
 }
 

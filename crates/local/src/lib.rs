@@ -24,6 +24,7 @@ mod forward;
 mod host;
 mod ident;
 mod images;
+mod machine;
 mod network_api;
 mod networks;
 mod pipe;
@@ -36,4 +37,5 @@ mod volumes;
 
 pub use config::Config;
 pub use forward::PortForwarder;
+pub use machine::MachineSettings;
 pub use runtime::LocalRuntime;

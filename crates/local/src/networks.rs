@@ -14,12 +14,13 @@ use coracle_runtime::container::NetworkSettings;
 use coracle_runtime::spec::{EndpointSettings, PortBinding};
 use coracle_runtime::{Result, RuntimeError};
 use coracle_spec::Namespace;
-use coracle_task::ProxyPort;
+use coracle_task::{MachineInterface, ProxyPort};
 
 use crate::container::files::blocking;
 use crate::container::record::{Dirs, Record};
 use crate::durable::{self, Durability};
 use crate::forward::PortForwarder;
+use crate::machine;
 
 /// What a container gets for one run.
 pub(crate) struct Joined {
@@ -27,6 +28,24 @@ pub(crate) struct Joined {
     pub(crate) settings: NetworkSettings,
     pub(crate) ports: Vec<ProxyPort>,
     pub(crate) listeners: Vec<OwnedFd>,
+    /// Of a container in a machine: the interfaces that it is to have.
+    pub(crate) interfaces: Vec<MachineInterface>,
+}
+
+/// The network namespace of a machine, as seen in its guest.
+const GUEST: &str = "/proc/1/ns/net";
+
+impl Joined {
+    /// On no network: a machine for a container's files.
+    pub(crate) fn apart() -> Self {
+        Self {
+            namespace: Namespace::Path(GUEST.into()),
+            settings: NetworkSettings::default(),
+            ports: Vec::new(),
+            listeners: Vec::new(),
+            interfaces: Vec::new(),
+        }
+    }
 }
 
 /// How a container is networked.
@@ -134,7 +153,9 @@ impl Networking {
             settings: self.idle_settings(record),
             ports: Vec::new(),
             listeners: Vec::new(),
+            interfaces: Vec::new(),
         };
+        let in_machine = machine::is_machine(&record.host_config);
         match mode(record) {
             Mode::Container(other) => Ok(bare(Namespace::Path((self.peer)(other)?))),
             Mode::Host => {
@@ -143,7 +164,10 @@ impl Networking {
             }
             Mode::None => {
                 self.write_files(record, dirs, &[], Reach::Host)?;
-                Ok(bare(Namespace::New))
+                Ok(bare(match in_machine {
+                    true => Namespace::Path(GUEST.into()),
+                    false => Namespace::New,
+                }))
             }
             Mode::Bridged => {
                 let result = self.join_bridged(record, dirs).await;
@@ -224,6 +248,7 @@ impl Networking {
             settings,
             ports,
             listeners,
+            interfaces: Vec::new(),
         })
     }
 

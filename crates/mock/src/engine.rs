@@ -52,6 +52,7 @@ impl Engine {
                 cpus: std::thread::available_parallelism()
                     .map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)),
                 swap_accounting: true,
+                layer_size: false,
                 ..Default::default()
             },
             state: Mutex::default(),

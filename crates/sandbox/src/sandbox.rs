@@ -14,6 +14,7 @@ use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 
 use crate::Result;
+use crate::SandboxError;
 
 /// One container's isolation: namespaces and cgroups of this host, or a virtual machine.
 ///
@@ -72,6 +73,16 @@ pub trait Sandbox: Send + Sync {
     /// ended; to be asked before `delete`.
     async fn oom_killed(&self) -> bool;
 
+    /// Makes what [`Self::files`] needs, instead of [`Self::create`] and without a process.
+    /// [`ErrorKind::Unsupported`](coracle_task::ErrorKind::Unsupported) where this host reaches the
+    /// files by itself.
+    async fn open(&self) -> Result<()> {
+        Err(SandboxError::new(
+            coracle_task::ErrorKind::Unsupported,
+            "the files of this container are reached by the host",
+        ))
+    }
+
     /// The container's files, where this host can't reach them by itself.
     fn files(&self) -> Option<&dyn Files> {
         None
@@ -81,7 +92,7 @@ pub trait Sandbox: Send + Sync {
     async fn delete(&self) -> Result<()>;
 }
 
-/// The files of a container that is created: as its processes see them, if it runs. Paths are
+/// The files of a container that runs, as its processes see them, or that is open. Paths are
 /// absolute, and are resolved in the container's root.
 #[async_trait]
 pub trait Files: Send + Sync {

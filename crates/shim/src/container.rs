@@ -43,8 +43,8 @@ pub(crate) struct Container {
     pub(crate) execs: Execs,
     pub(crate) subscribers: Subscribers,
     marks: Mutex<Marks>,
-    /// Whether the sandbox was made without starting the init process.
-    created: tokio::sync::Mutex<bool>,
+    /// Whether the sandbox was opened for its files.
+    open: tokio::sync::Mutex<bool>,
     /// Held while the container is frozen or thawed.
     freezing: tokio::sync::Mutex<()>,
     /// The sockets of published ports, until it runs.
@@ -70,7 +70,7 @@ impl Container {
             execs: Execs::default(),
             subscribers: Subscribers::default(),
             marks: Mutex::default(),
-            created: tokio::sync::Mutex::default(),
+            open: tokio::sync::Mutex::default(),
             freezing: tokio::sync::Mutex::default(),
             listeners: Mutex::new(listeners),
             config,
@@ -80,7 +80,7 @@ impl Container {
 
     /// Creates the sandbox and starts the init process.
     pub(crate) async fn start(self: &Arc<Self>) -> Result<Started, TaskError> {
-        if *self.created.lock().await {
+        if *self.open.lock().await {
             let message = format!("container {} is open for its files only", self.config.id);
             return Err(TaskError::shim(ErrorKind::InvalidState, message));
         }
@@ -100,22 +100,23 @@ impl Container {
         }
     }
 
-    /// Makes the sandbox for the sake of its files; without effect once that is done.
-    pub(crate) async fn create(&self) -> Result<(), TaskError> {
-        let mut created = self.created.lock().await;
-        if *created {
+    /// Makes what its files need; without effect once that is done.
+    pub(crate) async fn open(&self) -> Result<(), TaskError> {
+        let mut open = self.open.lock().await;
+        if *open {
             return Ok(());
         }
         if !matches!(self.init.phase(), Phase::Created) {
             let message = format!("container {} was started already", self.config.id);
             return Err(TaskError::shim(ErrorKind::InvalidState, message));
         }
-        let streams = Streams {
-            stdin: false,
-            output: false,
-        };
-        self.sandbox.create(streams).await.map_err(refused)?;
-        *created = true;
+        if let Err(error) = self.sandbox.open().await {
+            if let Err(error) = self.sandbox.delete().await {
+                crate::complain(&error);
+            }
+            return Err(refused(error));
+        }
+        *open = true;
         Ok(())
     }
 
@@ -127,9 +128,10 @@ impl Container {
         })
     }
 
-    /// Removes what was made for a container that was never started.
+    /// Unmakes what [`Self::open`] made.
     pub(crate) async fn close(&self) {
-        if *self.created.lock().await
+        let mut open = self.open.lock().await;
+        if std::mem::take(&mut *open)
             && let Err(error) = self.sandbox.delete().await
         {
             crate::complain(&error);

@@ -119,6 +119,7 @@ impl Connection {
                 },
                 Request::Shutdown => match self.lifetime.may_shut_down(&self.container) {
                     Ok(()) => {
+                        self.container.close().await;
                         let answered = send(self.frames.get_mut(), &Reply::Done).await;
                         self.lifetime.shut_down();
                         return answered;
@@ -225,7 +226,7 @@ impl Container {
                 self.check_running()?;
                 return Ok(Reply::Pids(self.sandbox.pids().await.map_err(refused)?));
             }
-            Request::Create => self.create().await?,
+            Request::Open => self.open().await?,
             Request::StatPath { path } => {
                 let stat = self.files()?.stat(&path).await.map_err(refused)?;
                 return Ok(Reply::PathStat(stat));

@@ -17,7 +17,7 @@ pub fn check(
     host: &Host,
 ) -> Result<Vec<String>, SpecError> {
     let mut warnings = Vec::new();
-    unsupported(config, host_config)?;
+    unsupported(config, host_config, host)?;
     portable(config)?;
     memory(host_config, host, &mut warnings)?;
     cpu(host_config, host)?;
@@ -44,7 +44,11 @@ pub fn check(
 }
 
 /// What has a name in the API and no meaning here.
-fn unsupported(config: &ContainerConfig, host_config: &HostConfig) -> Result<(), SpecError> {
+fn unsupported(
+    config: &ContainerConfig,
+    host_config: &HostConfig,
+    host: &Host,
+) -> Result<(), SpecError> {
     let windows = "it is for Windows";
     let checks: [(bool, &'static str, &str); 13] = [
         (config.args_escaped, "ArgsEscaped", windows),
@@ -98,7 +102,8 @@ fn unsupported(config: &ContainerConfig, host_config: &HostConfig) -> Result<(),
             return Err(SpecError::unsupported(option, why));
         }
     }
-    if let Some(option) = host_config.storage_opt.keys().next() {
+    let sized = |option: &&String| host.layer_size && option.as_str() == "size";
+    if let Some(option) = host_config.storage_opt.keys().find(|option| !sized(option)) {
         return Err(SpecError::unsupported(
             "StorageOpt",
             format!("{option:?} needs a root file system with quotas"),
@@ -496,6 +501,7 @@ mod tests {
         Host {
             cpus: 2,
             swap_accounting: true,
+            layer_size: false,
             ..Default::default()
         }
     }

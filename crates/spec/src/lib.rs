@@ -54,6 +54,8 @@ pub struct Host {
     pub cpus: u32,
     /// Whether the kernel accounts swap to control groups.
     pub swap_accounting: bool,
+    /// Whether a container's writable layer can have a size (`--storage-opt size=`).
+    pub layer_size: bool,
 }
 
 /// An empty structure of `oci-spec`, whose own defaults are a container nobody asked for.

@@ -231,13 +231,14 @@ impl Client {
         }
     }
 
-    /// Makes the sandbox without starting the init process, so that its files can be reached.
-    pub async fn create(&self) -> Result<(), TaskError> {
-        self.done(&Request::Create).await
+    /// Makes what is needed to reach the container's files, without a process. It can't be started
+    /// then. [`Self::shutdown`] is answered when all of it is unmade.
+    pub async fn open(&self) -> Result<(), TaskError> {
+        self.done(&Request::Open).await
     }
 
     /// What a path in the container is. This and the further calls about files are answered by
-    /// sandboxes only whose files this host can't reach itself, once the sandbox is made.
+    /// sandboxes only whose files this host can't reach itself, while it runs or is open.
     pub async fn stat_path(&self, path: &str) -> Result<PathStat, TaskError> {
         let path = path.to_owned();
         match self.call(&Request::StatPath { path }).await? {

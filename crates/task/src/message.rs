@@ -104,9 +104,9 @@ pub enum Request {
         /// Which streams.
         options: AttachOptions,
     },
-    /// Makes the sandbox without starting the init process, for the sake of its files; without
-    /// effect once it is made. Answer: [`Reply::Done`].
-    Create,
+    /// Makes what is needed to reach the container's files, without a process; without effect once it
+    /// is made. It can't be started then. Answer: [`Reply::Done`].
+    Open,
     /// Asks what a path in the container is. Answer: [`Reply::PathStat`].
     StatPath {
         /// Which, absolute.

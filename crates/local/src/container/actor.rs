@@ -41,6 +41,7 @@ use super::record::{Dirs, Record, RunState};
 use super::restart::Backoff;
 use crate::durable::Durability;
 use crate::engine::Engine;
+use crate::machine;
 
 /// A container's live shim.
 pub(super) struct Task {
@@ -71,6 +72,8 @@ pub(crate) struct Actor {
     pub(super) health: Option<Monitor>,
     /// A restart is under way: its end in between removes nothing.
     held: bool,
+    /// The machine that was started for its files alone.
+    pub(super) files: Option<machine::files::Machine>,
     /// What is to be said of the last end once it is published.
     pub(super) unsaid: Option<Unsaid>,
     commands: mpsc::UnboundedReceiver<Command>,
@@ -115,6 +118,7 @@ impl Actor {
             last,
             health: None,
             held: false,
+            files: None,
             unsaid: None,
             commands,
             published,
@@ -199,6 +203,9 @@ impl Actor {
                 let _ = reply.send(self.disconnect(&network).await);
             }
             Command::Health { run, result } => self.on_health(run, result),
+            Command::Files { reply } => {
+                let _ = reply.send(self.open_files().await);
+            }
             Command::Refresh => self.publish(),
         }
         Flow::Continue

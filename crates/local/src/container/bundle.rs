@@ -10,6 +10,7 @@ use oci_spec::runtime::Process;
 
 use super::record::{Dirs, MountRecord, Record};
 use crate::engine::Engine;
+use crate::machine;
 use crate::networks::Joined;
 
 /// The task of a container that has joined its networks, and its first process.
@@ -34,22 +35,17 @@ pub(crate) fn task(
         hostname: &hostname,
         namespaces,
         mounts: &mounts,
-        host: &engine.config.host,
+        host: &machine::facts(&engine.config, &record.host_config),
     })?;
     let process = spec
         .process()
         .clone()
         .ok_or_else(|| RuntimeError::Internal("the specification has no process".into()))?;
-    let root = engine.snapshots.rootfs(&record.id)?;
     let host_config = &record.host_config;
     let config = TaskConfig {
         id: record.id.clone(),
         spec,
-        rootfs: Rootfs::Overlay {
-            lower: root.lower,
-            upper: root.upper,
-            work: root.work,
-        },
+        rootfs: rootfs(engine, record)?,
         terminal: record.config.tty,
         console_size: host_config
             .console_size
@@ -70,6 +66,18 @@ pub(crate) fn task(
         machine: None,
     };
     Ok((config, process))
+}
+
+fn rootfs(engine: &Engine, record: &Record) -> Result<Rootfs> {
+    if machine::is_machine(&record.host_config) {
+        return Ok(Rootfs::Disks);
+    }
+    let root = engine.snapshots.rootfs(&record.id)?;
+    Ok(Rootfs::Overlay {
+        lower: root.lower,
+        upper: root.upper,
+        work: root.work,
+    })
 }
 
 /// The container's own name, or the host's where it has the host's.
@@ -106,6 +114,15 @@ fn namespaces(engine: &Engine, record: &Record, network: Namespace) -> Result<Na
             },
         }
     };
+    if machine::is_machine(host) {
+        return Ok(Namespaces {
+            uts: Namespace::New,
+            pid: Namespace::New,
+            ipc: Namespace::New,
+            cgroup: Namespace::New,
+            network,
+        });
+    }
     let cgroup = match host.cgroupns_mode.as_str() {
         "host" => Namespace::Host,
         "private" => Namespace::New,

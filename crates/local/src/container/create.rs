@@ -13,6 +13,7 @@ use super::bundle;
 use super::mounts::{self, Resolved};
 use super::record::{Record, RunState};
 use crate::engine::Engine;
+use crate::machine;
 use crate::volumes::Hold;
 use crate::{durable, ident};
 
@@ -31,12 +32,8 @@ pub(crate) async fn create(engine: &Arc<Engine>, spec: ContainerSpec) -> Result<
 }
 
 async fn create_whole(engine: &Arc<Engine>, spec: ContainerSpec) -> Result<Created> {
-    let runtime = spec.host.runtime.as_str();
-    if !matches!(runtime, "" | "process" | "runc" | "io.containerd.runc.v2") {
-        return Err(RuntimeError::InvalidArgument(format!(
-            "unknown or invalid runtime name: {runtime}; there is only \"process\""
-        )));
-    }
+    let mut spec = spec;
+    spec.host.runtime = machine::runtime(&engine.config, &spec.host.runtime)?.into();
     let id = ident::new_id();
     let name = match spec
         .name
@@ -86,7 +83,7 @@ fn make(
     name: String,
     spec: ContainerSpec,
 ) -> Result<(Record, Vec<String>, Vec<Hold>)> {
-    let host = &engine.config.host;
+    let host = &machine::facts(&engine.config, &spec.host);
     let mut warnings = coracle_spec::check(&spec.config, &spec.host, host)?;
     let image = engine
         .images
@@ -111,9 +108,6 @@ fn make(
     default_log(&mut host_config.log_config, &engine.config.log_config);
     if host_config.shm_size == 0 {
         host_config.shm_size = host.default_shm_size;
-    }
-    if host_config.runtime.is_empty() {
-        host_config.runtime = "process".into();
     }
     if host_config.memory > 0 && host_config.memory_swap == 0 && host.swap_accounting {
         host_config.memory_swap = host_config.memory.saturating_mul(2);
@@ -144,6 +138,10 @@ fn make(
         mounts: Vec::new(),
     };
     check_references(engine, &record)?;
+    if machine::is_machine(&record.host_config) {
+        machine::check::check(&record.host_config)?;
+        machine::check::layer_size(&record.host_config, engine.config.machine.layer)?;
+    }
     let dirs = engine.dirs(&record.id);
     bundle::log_config(engine, &record, &dirs)?;
     let mut resolved = Resolved::of(&record.id);
@@ -158,6 +156,9 @@ fn make(
             .map_err(failed)?;
         mounts::resolve(engine, &record.config, &record.host_config, &mut resolved)?;
         record.mounts = std::mem::take(&mut resolved.mounts);
+        if machine::is_machine(&record.host_config) {
+            machine::check::check_mounts(&record.mounts)?;
+        }
         record.layers = engine.images.unpacked_layers(&image)?;
         engine.snapshots.create(&record)?;
         engine

@@ -1,7 +1,7 @@
 //! A container's files: copied in and out, exported, compared, committed.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ use super::record::MountRecord;
 use crate::changes;
 use crate::engine::Engine;
 use crate::images;
+use crate::machine;
 use crate::pipe;
 
 /// A root to look for a path in, and the path there.
@@ -123,8 +124,23 @@ fn process_root(handle: &Handle, pid: i32) -> Result<Option<OwnedFd>> {
     }
 }
 
+/// Whether a path is inside a machine: the host reaches what is mounted itself, unless it runs.
+fn in_machine(handle: &Handle, path: &str) -> bool {
+    let now = handle.now();
+    let absolute = Path::new("/").join(path);
+    let mut mounts = now.record.mounts.iter();
+    machine::is_machine(&now.record.host_config)
+        && (now.container.state.status.is_alive()
+            || !mounts.any(|mount| {
+                mount.point.kind != "tmpfs" && absolute.starts_with(&mount.point.destination)
+            }))
+}
+
 /// What a path is.
 pub(crate) async fn stat(engine: Arc<Engine>, handle: Handle, path: String) -> Result<PathStat> {
+    if in_machine(&handle, &path) {
+        return machine::files::stat(&handle, &path).await;
+    }
     blocking(move || {
         let root = root(&engine, &handle, &path)?;
         let mut stat = coracle_archive::copy::stat(root.fd.as_fd(), &root.path)
@@ -139,6 +155,9 @@ pub(crate) async fn stat(engine: Arc<Engine>, handle: Handle, path: String) -> R
 
 /// A path as a tar.
 pub(crate) async fn read(engine: Arc<Engine>, handle: Handle, path: String) -> Result<PathArchive> {
+    if in_machine(&handle, &path) {
+        return machine::files::read(&handle, &path).await;
+    }
     let (root, source) = {
         let handle = handle.clone();
         let path = path.clone();
@@ -192,6 +211,13 @@ pub(crate) async fn write(
             "container rootfs is marked read-only".into(),
         ));
     }
+    if in_machine(&handle, &path) {
+        let options = coracle_task::files::ExtractOptions {
+            no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
+            owner: None,
+        };
+        return machine::files::write(&handle, &path, options, tar).await;
+    }
     let reader = pipe::reader(tar);
     blocking(move || {
         let root = root(&engine, &handle, &path)?;
@@ -225,6 +251,9 @@ fn read_only(record: &super::record::Record, path: &str) -> bool {
 
 /// The whole root file system, without what is mounted in it.
 pub(crate) async fn export(engine: Arc<Engine>, handle: Handle) -> Result<ByteStream> {
+    if machine::is_machine(&handle.now().record.host_config) {
+        return machine::files::export(&handle).await;
+    }
     let root = blocking(move || {
         let state = &handle.now().container.state;
         // Its overlay must not be mounted twice at a time.
@@ -251,6 +280,9 @@ pub(crate) async fn export(engine: Arc<Engine>, handle: Handle) -> Result<ByteSt
 
 /// What differs from the image.
 pub(crate) async fn differences(engine: Arc<Engine>, handle: Handle) -> Result<Vec<Change>> {
+    if machine::is_machine(&handle.now().record.host_config) {
+        return machine::files::changes(&handle).await;
+    }
     blocking(move || engine.snapshots.changes(&handle.id)).await
 }
 
@@ -268,7 +300,15 @@ pub(crate) async fn commit(
         && handle.status() == Status::Running
         && unless_ended(handle.ask(pause).await)?;
     let worker = handle.clone();
-    let result = blocking(move || make_image(&engine, &worker, &request)).await;
+    let result = async {
+        let diff = match machine::is_machine(&handle.now().record.host_config) {
+            true => Some(machine::files::diff(&handle).await?),
+            false => None,
+        };
+        let diff = diff.map(pipe::reader);
+        blocking(move || make_image(&engine, &worker, &request, diff)).await
+    }
+    .await;
     if frozen {
         unless_ended(handle.ask(|reply| Command::Unpause { reply }).await)?;
     }
@@ -284,7 +324,12 @@ fn unless_ended(done: Result<()>) -> Result<bool> {
     }
 }
 
-fn make_image(engine: &Engine, handle: &Handle, request: &CommitRequest) -> Result<String> {
+fn make_image(
+    engine: &Engine,
+    handle: &Handle,
+    request: &CommitRequest,
+    diff: Option<impl Read + Send>,
+) -> Result<String> {
     let record = handle.now().record;
     let store = &engine.images.store;
     let parent = record
@@ -301,23 +346,10 @@ fn make_image(engine: &Engine, handle: &Handle, request: &CommitRequest) -> Resu
         .transpose()
         .map_err(|error| RuntimeError::InvalidArgument(error.to_string()))?;
     let lease = store.lease();
-    let layer = std::thread::scope(|scope| {
-        let (reader, writer) = std::io::pipe()
-            .map_err(|error| RuntimeError::Internal(format!("cannot make a pipe: {error}")))?;
-        let diff = scope.spawn(|| {
-            let mut writer = writer;
-            engine.snapshots.diff(&record.id, &mut writer)?;
-            writer
-                .flush()
-                .map_err(|error| RuntimeError::Internal(error.to_string()))
-        });
-        let stored = store.put_layer(&lease, reader).map_err(images::error);
-        let written = diff
-            .join()
-            .unwrap_or_else(|_| Err(RuntimeError::Internal("the comparison failed".into())));
-        // Where both failed, the writer knows why.
-        written.and(stored)
-    })?;
+    let layer = match diff {
+        Some(diff) => store.put_layer(&lease, diff).map_err(images::error)?,
+        None => compared(engine, &record, &lease)?,
+    };
     let mut config = match &request.config {
         Some(config) => changes::image_config(config),
         None => changes::image_config(&record.config),
@@ -346,6 +378,32 @@ fn make_image(engine: &Engine, handle: &Handle, request: &CommitRequest) -> Resu
     let image = store.image_by_id(&replaced.id).map_err(images::error)?;
     crate::transfer::unpack_image(engine, &image)?;
     Ok(replaced.id.to_string())
+}
+
+/// What differs from the image, as a layer in the store.
+fn compared(
+    engine: &Engine,
+    record: &super::record::Record,
+    lease: &coracle_store::Lease,
+) -> Result<(coracle_oci::Descriptor, coracle_oci::Digest)> {
+    let store = &engine.images.store;
+    std::thread::scope(|scope| {
+        let (reader, writer) = std::io::pipe()
+            .map_err(|error| RuntimeError::Internal(format!("cannot make a pipe: {error}")))?;
+        let diff = scope.spawn(|| {
+            let mut writer = writer;
+            engine.snapshots.diff(&record.id, &mut writer)?;
+            writer
+                .flush()
+                .map_err(|error| RuntimeError::Internal(error.to_string()))
+        });
+        let stored = store.put_layer(lease, reader).map_err(images::error);
+        let written = diff
+            .join()
+            .unwrap_or_else(|_| Err(RuntimeError::Internal("the comparison failed".into())));
+        // Where both failed, the writer knows why.
+        written.and(stored)
+    })
 }
 
 fn convert(stat: coracle_archive::copy::PathStat) -> PathStat {

@@ -11,6 +11,7 @@ use oci_spec::runtime::Process;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::record::{Dirs, Record};
+use crate::machine::files::Opened;
 
 /// What a container is asked; each is answered once it is done, or refused with a reason.
 pub(crate) enum Command {
@@ -67,6 +68,10 @@ pub(crate) enum Command {
     Health {
         run: u64,
         result: coracle_runtime::container::HealthResult,
+    },
+    /// Opens the files of one in a machine, which is started for them if it doesn't run.
+    Files {
+        reply: Reply<Opened>,
     },
     /// Looks at a field that changes outside of the task, such as the set of running execs.
     Refresh,

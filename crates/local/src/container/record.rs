@@ -17,6 +17,8 @@ use crate::durable::{self, Durability};
 const VERSION: u32 = 1;
 const CONFIG_FILE: &str = "config.json";
 const STATE_FILE: &str = "state.json";
+/// A shim's socket in its bundle.
+pub(crate) const SOCKET: &str = "shim.sock";
 
 /// What a container was created as.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -185,6 +187,6 @@ impl Dirs {
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
-        self.bundle.join("shim.sock")
+        self.bundle.join(SOCKET)
     }
 }

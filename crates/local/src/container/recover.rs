@@ -53,6 +53,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) async fn recover(engine: &Arc<Engine>) -> std::io::Result<usize> {
     let directory = engine.config.data_root.join("containers");
     fs::create_dir_all(&directory)?;
+    crate::machine::files::end_all(&engine.config.exec_root).await;
     // Side by side: a shim that does not answer holds up nobody but itself.
     let mut looking = JoinSet::new();
     for entry in fs::read_dir(&directory)? {

@@ -101,6 +101,7 @@ impl Actor {
     }
 
     async fn try_discard(&mut self, volumes: bool) -> Result<()> {
+        self.close_files().await;
         let internal = |what: &str, error: std::io::Error| {
             RuntimeError::Internal(format!("cannot remove {what} of the container: {error}"))
         };

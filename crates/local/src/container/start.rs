@@ -1,17 +1,21 @@
 //! The start of a run: network, bundle, shim, process.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
 use coracle_runtime::container::{Changed, ExitStatus};
 use coracle_runtime::{Result, RuntimeError, Status};
-use coracle_task::{Client, ErrorKind, Started};
+use coracle_task::{Client, ErrorKind, Started, TaskConfig};
 
 use super::actor::{Actor, Task, task_error};
 use super::bundle;
 use super::health::Monitor;
+use super::record::SOCKET;
 use crate::durable;
-use crate::network_api;
+use crate::engine::Engine;
+use crate::machine::files::Opened;
+use crate::{machine, network_api};
 
 /// A start that failed, with the exit code that stands for it.
 struct Failure {
@@ -117,7 +121,51 @@ impl Actor {
         super::files::blocking(move || engine.images.ensure_layers(&record)).await
     }
 
+    /// Opens the files of a container in a machine.
+    pub(super) async fn open_files(&mut self) -> Result<Opened> {
+        if let Some(task) = &self.task {
+            return Ok(Opened::running(task.client.clone()));
+        }
+        if let Some(mut machine) = self.files.take()
+            && let Some(opened) = machine.again().await
+        {
+            self.files = Some(machine);
+            return Ok(opened);
+        }
+        let bundle = machine::files::bundle(&self.engine.config.exec_root, &self.record.id);
+        machine::files::end(&bundle).await;
+        self.ensure_layers().await?;
+        let joined = crate::networks::Joined::apart();
+        let (mut config, _) = bundle::task(&self.engine, &self.record, &self.dirs, &joined)?;
+        let machine = machine::config(&self.engine, &self.record, &self.dirs, Vec::new()).await?;
+        config.machine = Some(Box::new(machine));
+        let opened = async {
+            let client = start_shim(&self.engine, &bundle, &config, &[]).await?;
+            client.open().await.map_err(task_error)?;
+            Ok(client)
+        };
+        match opened.await {
+            Ok(client) => {
+                let (machine, opened) = machine::files::Machine::new(bundle, client);
+                self.files = Some(machine);
+                Ok(opened)
+            }
+            Err(error) => {
+                machine::files::end(&bundle).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the machine that was started for its files.
+    pub(super) async fn close_files(&mut self) {
+        if let Some(machine) = self.files.take() {
+            machine.end().await;
+        }
+    }
+
     async fn launch(&mut self) -> std::result::Result<Started, Failure> {
+        self.close_files().await;
         self.ensure_layers().await?;
         let joined = self.engine.networks.join(&self.record, &self.dirs).await?;
         let result = self.launch_joined(joined).await;
@@ -132,7 +180,13 @@ impl Actor {
         &mut self,
         joined: crate::networks::Joined,
     ) -> std::result::Result<Started, Failure> {
-        let (config, process) = bundle::task(&self.engine, &self.record, &self.dirs, &joined)?;
+        let (mut config, process) = bundle::task(&self.engine, &self.record, &self.dirs, &joined)?;
+        if machine::is_machine(&self.record.host_config) {
+            let interfaces = joined.interfaces.clone();
+            let machine =
+                machine::config(&self.engine, &self.record, &self.dirs, interfaces).await?;
+            config.machine = Some(Box::new(machine));
+        }
         let internal = |what: &str, error: std::io::Error| {
             RuntimeError::Internal(format!("cannot {what}: {error}"))
         };
@@ -142,34 +196,9 @@ impl Actor {
             }
             _ => {}
         }
-        std::fs::create_dir_all(&self.dirs.bundle)
-            .map_err(|error| internal("make the bundle", error))?;
-        let task = serde_json::to_vec(&config)
-            .map_err(|error| RuntimeError::Internal(format!("cannot write the bundle: {error}")))?;
-        durable::write(
-            &self.dirs.bundle.join(coracle_task::TASK_FILE),
-            &task,
-            durable::Durability::Process,
-        )
-        .map_err(|error| internal("write the bundle", error))?;
         self.run.network = joined.settings;
-
-        let listener = coracle_task::listen(&self.dirs.socket())
-            .map_err(|error| internal("listen for the shim", error))?;
-        let child = coracle_task::spawn_shim(
-            &self.engine.config.shim,
-            &self.dirs.bundle,
-            listener,
-            &joined.listeners,
-        )
-        .map_err(|error| internal("start coracle-shim", error))?;
-        self.engine.reaper.add(child);
-        let client = Client::connect(self.dirs.socket()).await.map_err(|error| {
-            RuntimeError::Internal(format!(
-                "coracle-shim does not answer: {error}; {}",
-                shim_log(&self.dirs.bundle)
-            ))
-        })?;
+        let client =
+            start_shim(&self.engine, &self.dirs.bundle, &config, &joined.listeners).await?;
         let events = client.events().await.map_err(task_error)?;
         for pending in std::mem::take(&mut self.pending) {
             pending.connect(&client).await.map_err(task_error)?;
@@ -191,6 +220,39 @@ impl Actor {
             }
         }
     }
+}
+
+/// Starts a shim on a bundle, which is made.
+async fn start_shim(
+    engine: &Engine,
+    bundle: &Path,
+    config: &TaskConfig,
+    listeners: &[OwnedFd],
+) -> Result<Client> {
+    let internal = |what: &str, error: std::io::Error| {
+        RuntimeError::Internal(format!("cannot {what}: {error}"))
+    };
+    std::fs::create_dir_all(bundle).map_err(|error| internal("make the bundle", error))?;
+    let task = serde_json::to_vec(config)
+        .map_err(|error| RuntimeError::Internal(format!("cannot write the bundle: {error}")))?;
+    durable::write(
+        &bundle.join(coracle_task::TASK_FILE),
+        &task,
+        durable::Durability::Process,
+    )
+    .map_err(|error| internal("write the bundle", error))?;
+    let socket = bundle.join(SOCKET);
+    let listener =
+        coracle_task::listen(&socket).map_err(|error| internal("listen for the shim", error))?;
+    let child = coracle_task::spawn_shim(&engine.config.shim, bundle, listener, listeners)
+        .map_err(|error| internal("start coracle-shim", error))?;
+    engine.reaper.add(child);
+    Client::connect(&socket).await.map_err(|error| {
+        RuntimeError::Internal(format!(
+            "coracle-shim does not answer: {error}; {}",
+            shim_log(bundle)
+        ))
+    })
 }
 
 /// Docker's words around the launcher's own: its CLI looks for "executable file not found" and

@@ -9,6 +9,7 @@ use coracle_runtime::{Result, RuntimeError, Status};
 use super::actor::{Actor, save_record, task_error};
 use super::record::Record;
 use super::restart;
+use crate::machine;
 
 impl Actor {
     /// Changes what was given, at once where it runs. On an error nothing is changed.
@@ -23,7 +24,7 @@ impl Actor {
         let warnings = coracle_spec::check(
             &record.config,
             &record.host_config,
-            &self.engine.config.host,
+            &machine::facts(&self.engine.config, &record.host_config),
         )?;
         if let Some(task) = &self.task {
             let resources = coracle_spec::resources(&record.host_config)?;

@@ -1,0 +1,226 @@
+//! The files of a container in a machine: its shim is asked for them. Where it does not run, a machine
+//! is started for its files alone.
+//!
+//! Two machines must never have one writable disk, so the container's task owns the one for the files:
+//! it is gone before the container starts, and before it is removed.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use coracle_runtime::archive::{PathArchive, PathStat};
+use coracle_runtime::container::{Change, ChangeKind};
+use coracle_runtime::io::ByteStream;
+use coracle_runtime::{Result, RuntimeError};
+use coracle_task::files::ExtractOptions;
+use coracle_task::{Client, ErrorKind, TaskError};
+use futures_util::StreamExt;
+use jiff::Timestamp;
+
+use crate::container::actor::task_error;
+use crate::container::handle::{Command, Handle};
+use crate::container::record::SOCKET;
+use crate::durable;
+
+/// How long those who use the files may take when the container is to start.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A shim that can be asked for a container's files, for as long as this exists.
+pub(crate) struct Opened {
+    client: Client,
+    _user: Arc<()>,
+}
+
+/// A machine that was started for a container's files.
+pub(crate) struct Machine {
+    bundle: PathBuf,
+    users: Weak<()>,
+}
+
+impl Opened {
+    /// The shim of a running container.
+    pub(crate) fn running(client: Client) -> Self {
+        Self {
+            client,
+            _user: Arc::new(()),
+        }
+    }
+}
+
+impl Machine {
+    /// Keeps a machine whose shim has its files open.
+    pub(crate) fn new(bundle: PathBuf, client: Client) -> (Self, Opened) {
+        let user = Arc::new(());
+        let users = Arc::downgrade(&user);
+        (
+            Self { bundle, users },
+            Opened {
+                client,
+                _user: user,
+            },
+        )
+    }
+
+    /// The same machine again, if it is still there.
+    pub(crate) async fn again(&mut self) -> Option<Opened> {
+        let client = Client::connect(socket(&self.bundle)).await.ok()?;
+        client.open().await.ok()?;
+        let user = self.users.upgrade().unwrap_or_default();
+        self.users = Arc::downgrade(&user);
+        Some(Opened {
+            client,
+            _user: user,
+        })
+    }
+
+    /// Ends it, once nobody uses it or patience is at an end.
+    pub(crate) async fn end(self) {
+        let unused = async {
+            while self.users.strong_count() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let _ = tokio::time::timeout(PATIENCE, unused).await;
+        end(&self.bundle).await;
+    }
+}
+
+/// Where the bundle of such a machine is.
+pub(crate) fn bundle(exec_root: &Path, id: &str) -> PathBuf {
+    exec_root.join("files").join(id)
+}
+
+fn socket(bundle: &Path) -> PathBuf {
+    bundle.join(SOCKET)
+}
+
+/// Ends the machine of a bundle, whoever started it, and removes the bundle.
+pub(crate) async fn end(bundle: &Path) {
+    if let Ok(client) = Client::connect(socket(bundle)).await
+        && let Err(error) = client.shutdown().await
+    {
+        tracing::warn!(bundle = %bundle.display(), %error, "cannot end a machine");
+    }
+    if let Err(error) = durable::remove_dir(bundle) {
+        tracing::warn!(bundle = %bundle.display(), %error, "cannot remove a bundle");
+    }
+}
+
+/// Ends what an earlier daemon left.
+pub(crate) async fn end_all(exec_root: &Path) {
+    let Ok(entries) = std::fs::read_dir(exec_root.join("files")) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        end(&entry.path()).await;
+    }
+}
+
+async fn open(handle: &Handle) -> Result<Opened> {
+    handle.ask(|reply| Command::Files { reply }).await
+}
+
+/// What a path is.
+pub(crate) async fn stat(handle: &Handle, path: &str) -> Result<PathStat> {
+    let files = open(handle).await?;
+    let stat = files.client.stat_path(path).await;
+    stat.map(convert)
+        .map_err(|error| path_error(error, handle, path))
+}
+
+/// A path as a tar.
+pub(crate) async fn read(handle: &Handle, path: &str) -> Result<PathArchive> {
+    let files = open(handle).await?;
+    let read = files.client.read_path(path).await;
+    let (stat, tar) = read.map_err(|error| path_error(error, handle, path))?;
+    Ok(PathArchive {
+        stat: convert(stat),
+        tar: stream(tar, files),
+    })
+}
+
+/// Extracts a tar into a directory.
+pub(crate) async fn write(
+    handle: &Handle,
+    path: &str,
+    options: ExtractOptions,
+    mut tar: ByteStream,
+) -> Result<()> {
+    let files = open(handle).await?;
+    let failed = |error| path_error(error, handle, path);
+    let mut writer = files
+        .client
+        .write_path(path, options)
+        .await
+        .map_err(failed)?;
+    while let Some(piece) = tar.next().await {
+        if writer.write(&piece?).await.is_err() {
+            // It says why when asked for the end.
+            break;
+        }
+    }
+    writer.finish().await.map_err(failed)
+}
+
+/// The whole root file system as a tar.
+pub(crate) async fn export(handle: &Handle) -> Result<ByteStream> {
+    let files = open(handle).await?;
+    let tar = files.client.export().await.map_err(task_error)?;
+    Ok(stream(tar, files))
+}
+
+/// What differs from the image.
+pub(crate) async fn changes(handle: &Handle) -> Result<Vec<Change>> {
+    let files = open(handle).await?;
+    let changes = files.client.changes().await.map_err(task_error)?;
+    let changes = changes.into_iter().map(|change| Change {
+        path: change.path,
+        kind: match change.kind {
+            coracle_task::files::ChangeKind::Modified => ChangeKind::Modified,
+            coracle_task::files::ChangeKind::Added => ChangeKind::Added,
+            coracle_task::files::ChangeKind::Deleted => ChangeKind::Deleted,
+        },
+    });
+    Ok(changes.collect())
+}
+
+/// What differs from the image as a layer's tar.
+pub(crate) async fn diff(handle: &Handle) -> Result<ByteStream> {
+    let files = open(handle).await?;
+    let tar = files.client.diff().await.map_err(task_error)?;
+    Ok(stream(tar, files))
+}
+
+/// A tar, and what it comes from for as long as it does.
+fn stream(tar: coracle_task::files::Tar, files: Opened) -> ByteStream {
+    Box::pin(
+        tar.map(move |piece: std::result::Result<Bytes, TaskError>| {
+            let _used = &files;
+            piece.map_err(task_error)
+        }),
+    )
+}
+
+fn convert(stat: coracle_task::files::PathStat) -> PathStat {
+    let (seconds, nanos) = stat.mtime;
+    PathStat {
+        name: stat.name,
+        size: i64::try_from(stat.size).unwrap_or(i64::MAX),
+        mode: stat.mode,
+        mtime: Timestamp::new(seconds, i32::try_from(nanos).unwrap_or_default())
+            .unwrap_or_default(),
+        link_target: stat.link_target,
+    }
+}
+
+/// Docker's text for a path that is not there.
+fn path_error(error: TaskError, handle: &Handle, path: &str) -> RuntimeError {
+    match error.kind() {
+        Some(ErrorKind::NotFound) => RuntimeError::NotFound(format!(
+            "Could not find the file {path} in container {}",
+            handle.name()
+        )),
+        _ => task_error(error),
+    }
+}

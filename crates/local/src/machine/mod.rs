@@ -1,0 +1,198 @@
+//! Containers in virtual machines: what the engine adds to what every container gets.
+//!
+//! The machine itself is the shim's. The engine gives it a kernel, an initial RAM disk, the image
+//! as a disk, a writable disk and tap devices; and asks the shim for files, because they are inside
+//! the machine.
+
+pub(crate) mod check;
+pub(crate) mod files;
+
+use std::path::{Path, PathBuf};
+
+use coracle_runtime::spec::HostConfig;
+use coracle_runtime::{Result, RuntimeError};
+use coracle_task::{MachineConfig, MachineInterface};
+
+use crate::config::Config;
+use crate::container::record::{Dirs, Record};
+use crate::engine::Engine;
+
+/// The runtime's name, as in `--runtime vm`.
+pub(crate) const RUNTIME: &str = "vm";
+/// The other one's.
+pub(crate) const PROCESS: &str = "process";
+
+/// Users that nobody else has: a machine's QEMU runs as one of them, chosen by its container.
+const USERS: u32 = 0x6000_0000;
+
+/// How machines are made.
+#[derive(Clone, Debug)]
+pub struct MachineSettings {
+    /// QEMU's program; `None`: there are no machines.
+    pub qemu: Option<PathBuf>,
+    /// The agent: a static `coracle-init`.
+    pub agent: PathBuf,
+    /// `kvm` or `tcg`.
+    pub accelerator: String,
+    /// Processors of a machine whose container asks for none.
+    pub cpus: u32,
+    /// Bytes of memory of a machine whose container has no limit.
+    pub memory: u64,
+    /// Bytes for the guest's kernel and agent, on top of a container's limit.
+    pub overhead: u64,
+    /// Bytes that a container can write, where it doesn't say.
+    pub layer: u64,
+}
+
+impl MachineSettings {
+    /// The defaults, with the agent beside the shim.
+    pub(crate) fn new(shim: &Path) -> Self {
+        Self {
+            qemu: on_path("qemu-system-x86_64"),
+            agent: shim.with_file_name("coracle-init"),
+            accelerator: "tcg".into(),
+            cpus: 1,
+            memory: 1 << 30,
+            overhead: 128 << 20,
+            layer: 16 << 30,
+        }
+    }
+}
+
+/// A program on the search path.
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(name))
+        .find(|program| program.is_file())
+}
+
+/// Which runtime a container gets that asks for this one.
+pub(crate) fn runtime(config: &Config, asked: &str) -> Result<&'static str> {
+    let name = match asked {
+        "" => config.default_runtime.as_str(),
+        name => name,
+    };
+    match name {
+        PROCESS | "runc" | "io.containerd.runc.v2" => Ok(PROCESS),
+        RUNTIME => match unavailable(config) {
+            None => Ok(RUNTIME),
+            Some(why) => Err(RuntimeError::InvalidArgument(format!(
+                "the runtime \"vm\" is not available: {why}"
+            ))),
+        },
+        other => Err(RuntimeError::InvalidArgument(format!(
+            "unknown or invalid runtime name: {other}; there are \"process\" and \"vm\""
+        ))),
+    }
+}
+
+/// Why there are no machines here, if so.
+pub(crate) fn unavailable(config: &Config) -> Option<String> {
+    let settings = &config.machine;
+    if settings.qemu.is_none() {
+        return Some("there is no qemu-system-x86_64; install qemu-system-x86".into());
+    }
+    if config.host.rootless {
+        return Some("a rootless daemon has no machines yet".into());
+    }
+    if !settings.agent.is_file() {
+        return Some(format!(
+            "there is no {}: it is built beside coracled",
+            settings.agent.display()
+        ));
+    }
+    None
+}
+
+/// Whether a container runs in a machine.
+pub(crate) fn is_machine(host_config: &HostConfig) -> bool {
+    host_config.runtime == RUNTIME
+}
+
+/// The facts that a container's specification depends on: the host's, or the guest's.
+pub(crate) fn facts(config: &Config, host_config: &HostConfig) -> coracle_spec::Host {
+    if is_machine(host_config) {
+        crate::host::guest_facts(&config.host)
+    } else {
+        config.host.clone()
+    }
+}
+
+/// The disk that a container's changes are on.
+pub(crate) fn layer(dirs: &Dirs) -> PathBuf {
+    dirs.root.join("layer.ext4")
+}
+
+/// The machine of a container; its disks are made, if they aren't there.
+pub(crate) async fn config(
+    engine: &Engine,
+    record: &Record,
+    dirs: &Dirs,
+    interfaces: Vec<MachineInterface>,
+) -> Result<MachineConfig> {
+    let config = &engine.config;
+    let settings = &config.machine;
+    let qemu = settings.qemu.clone().ok_or_else(|| {
+        RuntimeError::InvalidState("qemu-system-x86_64 is gone; install it again".into())
+    })?;
+    let host_config = &record.host_config;
+    let boot = boot(engine).await?;
+    let image = image(engine, record).await?;
+    make_layer(
+        &layer(dirs),
+        check::layer_size(host_config, settings.layer)?,
+    )
+    .await?;
+    Ok(MachineConfig {
+        qemu,
+        accelerator: settings.accelerator.clone(),
+        kernel: boot.kernel,
+        initrd: boot.initrd,
+        kernel_args: boot.kernel_args,
+        cpus: check::cpus(host_config, settings.cpus, config.host.cpus),
+        memory: check::memory(host_config, settings.memory, settings.overhead),
+        templates: Some(templates(config)),
+        image,
+        layer: layer(dirs),
+        interfaces,
+        copies: vec![dirs.hosts(), dirs.hostname(), dirs.resolv_conf()],
+        user: Some(user(&record.id)),
+        boot_log: dirs.root.join("boot.log"),
+    })
+}
+
+/// What every machine boots.
+struct Boot {
+    kernel: PathBuf,
+    initrd: PathBuf,
+    kernel_args: Vec<String>,
+}
+
+async fn boot(_engine: &Engine) -> Result<Boot> {
+    Err(RuntimeError::InvalidState("no kernel is installed".into()))
+}
+
+async fn image(_engine: &Engine, _record: &Record) -> Result<PathBuf> {
+    Err(RuntimeError::InvalidState("no image".into()))
+}
+
+async fn make_layer(_path: &Path, _bytes: u64) -> Result<()> {
+    Err(RuntimeError::InvalidState("no layer".into()))
+}
+
+/// Where templates are kept.
+pub(crate) fn templates(config: &Config) -> PathBuf {
+    config.data_root.join("machines/templates")
+}
+
+/// The user that a container's machine runs as: one for each, so that one that gets out of its
+/// guest can't reach another's.
+fn user(id: &str) -> (u32, u32) {
+    let low = id
+        .get(..7)
+        .and_then(|start| u32::from_str_radix(start, 16).ok())
+        .unwrap_or_default();
+    let id = USERS | low;
+    (id, id)
+}
