@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::mac::MacAddr;
 use crate::netlink::address::{add_address, delete_address};
 use crate::netlink::link::{Link, set_mtu, set_up};
-use crate::netlink::{Netlink, link};
+use crate::netlink::{Netlink, make};
 use crate::network::Network;
 use crate::sysctl;
 
@@ -116,10 +116,10 @@ pub(crate) fn remove(network: &Network) -> Result<()> {
     }
 }
 
-/// The ports of a bridge that are ends of our veth pairs.
+/// The ports of a bridge that we made.
 pub(crate) fn ports(netlink: &mut Netlink, bridge: u32) -> io::Result<Vec<Link>> {
     let mut links = netlink.links()?;
-    links.retain(|l| l.master == Some(bridge) && crate::veth::is_ours(&l.name));
+    links.retain(|l| l.master == Some(bridge) && crate::port::is_ours(&l.name));
     Ok(links)
 }
 
@@ -130,7 +130,7 @@ pub(crate) fn enslave(
     bridge: u32,
     network: &Network,
 ) -> io::Result<()> {
-    netlink.change(link::set_master(port, bridge))?;
+    netlink.change(make::set_master(port, bridge))?;
     set_port(netlink, port, network)
 }
 
@@ -142,13 +142,13 @@ pub(crate) fn set_port(netlink: &mut Netlink, port: u32, network: &Network) -> i
     if !hairpin && network.icc {
         return Ok(());
     }
-    netlink.change(link::set_port(port, hairpin, !network.icc))
+    netlink.change(make::set_port(port, hairpin, !network.icc))
 }
 
 /// Whether a subnet is free: no route of the host leads into it but that of the bridge itself.
 pub(crate) fn is_free(
     subnet: &crate::Subnet,
-    routes: &[crate::netlink::address::Route],
+    routes: &[crate::netlink::tables::Route],
     own_bridge: Option<u32>,
 ) -> bool {
     !routes.iter().any(|route| {

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use crate::endpoint::check_ifname;
 use crate::error::{Error, Result};
+use crate::ifname::check_ifname;
 use crate::subnet::{Subnet, parse_interface_address};
 
 /// Subnets for networks that ask for none: `base` cut into parts of `size` bits.

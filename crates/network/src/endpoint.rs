@@ -1,11 +1,13 @@
 //! A container's place in a network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::ifname::check_ifname;
+use crate::interface::Interface;
 use crate::mac::MacAddr;
 use crate::subnet::Subnet;
 
@@ -16,7 +18,7 @@ pub struct EndpointConfig {
     pub id: String,
     /// The network's id.
     pub network: String,
-    /// Name of the interface in the namespace: `eth0`.
+    /// Name of the interface in the namespace or the machine: `eth0`.
     pub ifname: String,
     /// A certain IPv4 address, or the next free one.
     pub ipv4: Option<Ipv4Addr>,
@@ -26,7 +28,7 @@ pub struct EndpointConfig {
     pub mac: Option<MacAddr>,
     /// Names by which the others of the network find it.
     pub aliases: Vec<String>,
-    /// Whether the namespace's default route leads here.
+    /// Whether the default route leads here.
     pub default_route: bool,
 }
 
@@ -62,6 +64,41 @@ impl EndpointConfig {
     }
 }
 
+/// Where an endpoint's interface is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Place {
+    /// In the network namespace that this file is.
+    #[serde(rename = "netns")]
+    Namespace(PathBuf),
+    /// In a machine: its other end is the process that opens the tap (see [`crate::tap::open`]).
+    #[serde(rename = "machine")]
+    Machine(TapOwner),
+}
+
+/// Who may open a tap without the privilege to administer networks, by user and group id. With
+/// neither, nobody.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TapOwner {
+    /// This user.
+    pub uid: Option<u32>,
+    /// This group.
+    pub gid: Option<u32>,
+}
+
+impl Place {
+    /// In a machine whose tap is opened by a privileged process.
+    #[must_use]
+    pub fn machine() -> Self {
+        Self::Machine(TapOwner::default())
+    }
+}
+
+impl<P: Into<PathBuf>> From<P> for Place {
+    fn from(path: P) -> Self {
+        Self::Namespace(path.into())
+    }
+}
+
 /// An address with what a configuration of it needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assigned {
@@ -88,13 +125,14 @@ pub struct Endpoint {
     pub id: String,
     /// The network's id.
     pub network: String,
-    /// File of the namespace.
-    pub netns: PathBuf,
-    /// Name of the interface in the namespace.
+    /// Where its interface is.
+    #[serde(flatten)]
+    pub place: Place,
+    /// Name of the interface in the namespace or the machine.
     pub ifname: String,
-    /// Name of its other end, a port of the bridge.
+    /// Name of its other end, a port of the bridge: of the veth pair's outer end, or of the tap.
     pub host_ifname: String,
-    /// Ethernet address of the interface in the namespace.
+    /// Ethernet address of the interface in the namespace or the machine.
     pub mac: MacAddr,
     /// Largest packet in bytes.
     pub mtu: u32,
@@ -105,7 +143,7 @@ pub struct Endpoint {
     /// Names by which the others of the network find it.
     #[serde(default)]
     pub aliases: Vec<String>,
-    /// Whether the namespace's default route leads here.
+    /// Whether the default route leads here.
     pub default_route: bool,
 }
 
@@ -113,6 +151,37 @@ impl Endpoint {
     /// Its addresses, IPv4 first.
     pub fn addresses(&self) -> impl Iterator<Item = &Assigned> {
         self.ipv4.iter().chain(&self.ipv6)
+    }
+
+    /// File of the namespace that its interface is in, if it isn't in a machine.
+    #[must_use]
+    pub fn netns(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Namespace(path) => Some(path),
+            Place::Machine(_) => None,
+        }
+    }
+
+    /// How its interface is to be: what a machine has to be told.
+    #[must_use]
+    pub fn interface(&self) -> Interface {
+        let gateways = self.addresses().filter(|_| self.default_route);
+        let (mut gateway4, mut gateway6) = (None, None);
+        for gateway in gateways.filter_map(|a| a.gateway) {
+            match gateway {
+                IpAddr::V4(ip) => gateway4 = Some(ip),
+                IpAddr::V6(ip) => gateway6 = Some(ip),
+            }
+        }
+        Interface {
+            mac: self.mac,
+            name: self.ifname.clone(),
+            mtu: self.mtu,
+            addresses: self.addresses().map(|a| (a.ip, a.prefix())).collect(),
+            gateway4,
+            gateway6,
+            routes: Vec::new(),
+        }
     }
 
     /// Its IPv4 address.
@@ -128,19 +197,23 @@ impl Endpoint {
     }
 }
 
-/// Checks a name of an interface: what the kernel takes, without what `nft` reads as a pattern.
-pub(crate) fn check_ifname(name: &str) -> Result<()> {
-    let valid = (1..=15).contains(&name.len())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-        && name.bytes().any(|b| b.is_ascii_alphanumeric())
-        && !name.starts_with(['-', '.']);
-    if valid {
-        Ok(())
-    } else {
-        Err(Error::Invalid(format!(
-            "invalid interface name {name:?}: 1 to 15 letters, digits, '.', '_' and '-'"
-        )))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_kept_under_their_own_names() {
+        let container = r#"{"id":"a","network":"n","netns":"/run/a","ifname":"eth0",
+            "host_ifname":"veth1","mac":"02:42:ac:11:00:02","mtu":1500,"ipv4":null,"ipv6":null,
+            "default_route":true}"#;
+        let endpoint: Endpoint = serde_json::from_str(container).unwrap();
+        assert_eq!(endpoint.netns(), Some(Path::new("/run/a")));
+        let machine = Endpoint {
+            place: Place::machine(),
+            ..endpoint
+        };
+        let text = serde_json::to_string(&machine).unwrap();
+        assert!(text.contains("\"machine\":{"), "{text}");
+        assert_eq!(serde_json::from_str::<Endpoint>(&text).unwrap(), machine);
     }
 }

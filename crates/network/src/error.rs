@@ -85,6 +85,14 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
+    /// A machine's tap couldn't be made or opened.
+    #[error("tap {name}: {source}")]
+    Tap {
+        /// Its name.
+        name: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// `nft` refused rules.
     #[error("firewall: nft: {0}")]
     Firewall(String),
@@ -130,6 +138,7 @@ impl Error {
 
 /// Runs blocking work on the runtime's pool of threads for it. Once begun it runs to its end, even
 /// when the future is dropped.
+#[cfg(feature = "manage")]
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -142,6 +151,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 /// Runs work to its end even when the future is dropped: it has several steps, and half of them
 /// would be worse than all.
+#[cfg(feature = "manage")]
 pub(crate) async fn detached<T: Send + 'static>(
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {

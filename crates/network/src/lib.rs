@@ -1,7 +1,7 @@
 //! Bridges, addresses, published ports.
 //!
 //! Owns the bridges of a daemon and all that hangs on them: subnets and addresses, network
-//! namespaces and the veth pairs into them, the firewall table, published ports and their
+//! namespaces and the veth pairs into them, the taps of machines, the firewall table, published ports and their
 //! user-space proxy, and the texts of `/etc/resolv.conf` and `/etc/hosts`. It knows containers by an
 //! opaque id only, and neither their processes nor how they are stored or shown.
 //!
@@ -12,6 +12,8 @@
 //! 2. For a container [`create_netns`], [`Networks::attach`], [`Networks::publish`] and
 //!    [`Networks::expose`]; the sockets of the bindings go to its shim, which runs `proxy::serve`
 //!    with each. For no network at all [`create_netns`] suffices: it has a loopback.
+//!    A machine is attached as [`Place::Machine`]: its shim opens the tap ([`tap::open`]), and its
+//!    init makes the interface as [`Endpoint::interface`] says ([`interface::configure`]).
 //! 3. When it has ended [`Networks::release`] and [`remove_netns`], in any order.
 //!
 //! Invariants:
@@ -27,6 +29,8 @@
 //! See `nft/rules.rs` for the rules, and for what a firewall of the host must let pass.
 
 #![deny(unsafe_code)]
+// Of what all share, some of the features need but a part.
+#![cfg_attr(not(feature = "manage"), allow(dead_code))]
 
 #[cfg(feature = "manage")]
 mod bridge;
@@ -34,15 +38,19 @@ mod bridge;
 mod config;
 #[cfg(feature = "manage")]
 mod endpoint;
-#[cfg(feature = "manage")]
+#[cfg(any(feature = "interface", feature = "tap"))]
 mod error;
 #[cfg(feature = "manage")]
 mod hosts;
+#[cfg(any(feature = "interface", feature = "tap"))]
+mod ifname;
+#[cfg(feature = "interface")]
+pub mod interface;
 #[cfg(feature = "manage")]
 mod ipam;
-#[cfg(feature = "manage")]
+#[cfg(feature = "interface")]
 mod mac;
-#[cfg(feature = "manage")]
+#[cfg(feature = "interface")]
 mod netlink;
 #[cfg(feature = "manage")]
 mod netns;
@@ -55,6 +63,8 @@ mod nft;
 #[cfg(feature = "manage")]
 mod pools;
 #[cfg(feature = "manage")]
+mod port;
+#[cfg(feature = "manage")]
 mod ports;
 mod proto;
 #[cfg(feature = "proxy")]
@@ -65,28 +75,34 @@ mod random;
 mod resolv;
 #[cfg(feature = "manage")]
 mod state;
-#[cfg(feature = "manage")]
+#[cfg(feature = "interface")]
 mod subnet;
 #[cfg(feature = "manage")]
 mod sys;
-#[cfg(feature = "manage")]
+#[cfg(feature = "interface")]
 mod sysctl;
+#[cfg(feature = "tap")]
+pub mod tap;
 #[cfg(feature = "manage")]
 mod veth;
 
+#[cfg(any(feature = "interface", feature = "tap"))]
+pub use error::{Error, Result};
 pub use proto::Proto;
 #[cfg(feature = "manage")]
 pub use {
     config::{AddressPool, Config, default_pools},
-    endpoint::{Assigned, Endpoint, EndpointConfig},
-    error::{Error, Result},
+    endpoint::{Assigned, Endpoint, EndpointConfig, Place, TapOwner},
     hosts::{HostAddress, HostsFile, hosts_file, parse_extra_host},
     ipam::Ipam,
-    mac::MacAddr,
     netns::{create_netns, remove_netns, remove_stale_netns},
     network::{DEFAULT_NETWORK, Network, NetworkSpec, Pool, PoolSpec},
     networks::{Live, Networks},
     ports::{Exposure, PortBinding, PortMapping, PortRequest, Published},
     resolv::{Dns, Reach, host_resolv_conf_path, resolv_conf},
+};
+#[cfg(feature = "interface")]
+pub use {
+    mac::MacAddr,
     subnet::{Subnet, parse_interface_address},
 };

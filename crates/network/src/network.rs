@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::config::check_mtu;
-use crate::endpoint::check_ifname;
 use crate::error::{Error, Result};
+use crate::ifname::check_ifname;
 use crate::ipam::Ipam;
 use crate::subnet::Subnet;
 

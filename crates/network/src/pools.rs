@@ -6,7 +6,7 @@ use crate::bridge::{default_gateway, is_free};
 use crate::config::{AddressPool, Config};
 use crate::error::{Error, Result};
 use crate::netlink::Netlink;
-use crate::netlink::address::Route;
+use crate::netlink::tables::Route;
 use crate::network::{DEFAULT_NETWORK, Network, Pool, PoolSpec};
 use crate::random;
 use crate::subnet::Subnet;

@@ -9,8 +9,21 @@ pub(crate) fn set(name: &str, value: &str) -> io::Result<()> {
     if fs::read_to_string(&path).is_ok_and(|now| now.trim() == value) {
         return Ok(());
     }
-    fs::write(&path, value)
-        .map_err(|e| io::Error::new(e.kind(), format!("set {} to {value}: {e}", path)))
+    write(&path, value)
+}
+
+fn write(path: &str, value: &str) -> io::Result<()> {
+    fs::write(path, value)
+        .map_err(|e| io::Error::new(e.kind(), format!("set {path} to {value}: {e}")))
+}
+
+/// Sets one of a fresh interface, without a look at it first; one that the kernel lacks is no
+/// error.
+pub(crate) fn set_fresh(name: &str, value: &str) -> io::Result<()> {
+    match write(&format!("/proc/sys/net/{name}"), value) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
 }
 
 /// Reads one.

@@ -7,15 +7,21 @@
 //! so that a newer kernel's longer messages can't break it.
 
 pub(crate) mod address;
+#[cfg(feature = "manage")]
 pub(crate) mod conntrack;
 pub(crate) mod link;
+#[cfg(feature = "manage")]
+pub(crate) mod make;
+pub(crate) mod route;
+#[cfg(feature = "manage")]
+pub(crate) mod tables;
 pub(crate) mod wire;
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::net::netlink::SocketAddrNetlink;
+use rustix::buffer::spare_capacity;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 
@@ -61,51 +67,66 @@ impl Netlink {
             SocketFlags::CLOEXEC,
             protocol,
         )?;
-        rustix::net::bind(&socket, &SocketAddrNetlink::new(0, 0))?;
         // Answers are there at once; this only keeps a kernel that loses one from hanging us.
         set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_secs(10)))?;
         Ok(Self {
             socket,
             sequence: 0,
-            buffer: vec![0; BUFFER],
+            buffer: Vec::with_capacity(BUFFER),
         })
     }
 
     /// Makes one change.
     pub(crate) fn change(&mut self, message: Message) -> io::Result<()> {
-        self.changes([message])
+        self.changes(vec![message])
     }
 
     /// Makes changes in order with one system call; all are tried, the first error is returned.
-    pub(crate) fn changes(
+    pub(crate) fn changes(&mut self, messages: Vec<Message>) -> io::Result<()> {
+        self.changes_unless(messages, |_| false)
+    }
+
+    /// As [`Netlink::changes`], but for removals: what isn't there is no error.
+    pub(crate) fn removals(&mut self, messages: Vec<Message>) -> io::Result<()> {
+        self.changes_unless(messages, is_absent)
+    }
+
+    /// Only the last change is acknowledged, the others only if they fail: the kernel answers in
+    /// order, so one answer says it all when nothing fails.
+    fn changes_unless(
         &mut self,
-        messages: impl IntoIterator<Item = Message>,
+        messages: Vec<Message>,
+        harmless: impl Fn(&io::Error) -> bool,
     ) -> io::Result<()> {
+        let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
         let first = self.sequence.wrapping_add(1);
         let mut request = Vec::new();
-        let mut pending = 0;
-        for message in messages {
+        for (message, rest) in messages.into_iter().zip((0..count).rev()) {
             self.sequence = self.sequence.wrapping_add(1);
-            request.extend(message.finish(NLM_F_REQUEST | NLM_F_ACK, self.sequence)?);
-            pending += 1;
+            let ack = if rest == 0 { NLM_F_ACK } else { 0 };
+            request.extend(message.finish(NLM_F_REQUEST | ack, self.sequence)?);
         }
-        if pending == 0 {
+        if count == 0 {
             return Ok(());
         }
         self.send(&request)?;
-        let (count, mut result) = (pending, Ok(()));
-        while pending > 0 {
-            let length = self.receive()?;
-            for reply in wire::replies(&self.buffer[..length]) {
+        let mut result = Ok(());
+        loop {
+            self.receive()?;
+            for reply in wire::replies(&self.buffer) {
                 let reply = reply?;
                 if reply.kind != NLMSG_ERROR || reply.sequence.wrapping_sub(first) >= count {
                     continue;
                 }
-                pending -= 1;
-                result = result.and(reply.error());
+                match reply.error() {
+                    Err(e) if harmless(&e) => {}
+                    answer => result = result.and(answer),
+                }
+                if reply.sequence == self.sequence {
+                    return result;
+                }
             }
         }
-        result
     }
 
     /// Asks for one object; `None` if the kernel has none such.
@@ -118,8 +139,8 @@ impl Netlink {
         let request = message.finish(NLM_F_REQUEST, self.sequence)?;
         self.send(&request)?;
         loop {
-            let length = self.receive()?;
-            for reply in wire::replies(&self.buffer[..length]) {
+            self.receive()?;
+            for reply in wire::replies(&self.buffer) {
                 let reply = reply?;
                 if reply.sequence != self.sequence {
                     continue;
@@ -162,8 +183,8 @@ impl Netlink {
         self.send(&request)?;
         let (mut all, mut interrupted) = (Vec::new(), false);
         loop {
-            let length = self.receive()?;
-            for reply in wire::replies(&self.buffer[..length]) {
+            self.receive()?;
+            for reply in wire::replies(&self.buffer) {
                 let reply = reply?;
                 if reply.sequence != self.sequence {
                     continue;
@@ -188,13 +209,16 @@ impl Netlink {
         Ok(())
     }
 
-    fn receive(&mut self) -> io::Result<usize> {
+    /// Fills the buffer with the next answers.
+    fn receive(&mut self) -> io::Result<()> {
         loop {
-            match rustix::net::recv(&self.socket, &mut self.buffer[..], RecvFlags::TRUNC) {
-                Ok((_, length)) if length > BUFFER => {
+            self.buffer.clear();
+            let buffer = spare_capacity(&mut self.buffer);
+            match rustix::net::recv(&self.socket, buffer, RecvFlags::TRUNC) {
+                Ok((read, length)) if length > read => {
                     return Err(io::Error::other("a netlink answer is too long"));
                 }
-                Ok((length, _)) => return Ok(length),
+                Ok(_) => return Ok(()),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => {
                     return Err(io::Error::new(

@@ -1,51 +1,50 @@
 //! Endpoints: attached and detached.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Networks;
-use crate::endpoint::{Assigned, Endpoint, EndpointConfig};
+use crate::endpoint::{Assigned, Endpoint, EndpointConfig, Place};
 use crate::error::{Error, Result, blocking, detached};
 use crate::mac::MacAddr;
 use crate::network::{Network, Pool};
+use crate::port;
 use crate::state::Entry;
-use crate::veth;
 
 /// How long the kernel is given to remove a dead namespace's interfaces.
 const UNPLUG_DELAY: Duration = Duration::from_secs(1);
 
 impl Networks {
-    /// Attaches a namespace to a network. An endpoint that this id has there already is replaced,
+    /// Attaches a namespace or a machine to a network. An endpoint that this id has there already is replaced,
     /// and keeps its addresses unless others are asked for.
     ///
     /// If the future is dropped midway, the work goes on: [`Networks::detach`] waits for its end.
     ///
     /// # Errors
-    /// If an address isn't free or isn't the network's, if there is no namespace at `netns`, or if
+    /// If an address isn't free or isn't the network's, if there is no namespace at the path, or if
     /// the kernel refuses. Nothing is left then.
     pub async fn attach(
         &self,
-        netns: impl Into<PathBuf>,
+        place: impl Into<Place>,
         wanted: EndpointConfig,
     ) -> Result<Endpoint> {
         wanted.check()?;
-        let (this, netns) = (self.clone(), netns.into());
+        let (this, place) = (self.clone(), place.into());
         let guard = self.exclusive(&wanted.id).await;
         detached(async move {
             let _guard = guard;
-            this.attach_now(netns, wanted).await
+            this.attach_now(place, wanted).await
         })
         .await
     }
 
-    async fn attach_now(&self, netns: PathBuf, wanted: EndpointConfig) -> Result<Endpoint> {
-        let host_ifname = veth::host_name()?;
-        let (network, endpoint, former) = self.assign(netns, host_ifname, wanted)?;
+    async fn attach_now(&self, place: Place, wanted: EndpointConfig) -> Result<Endpoint> {
+        let host_ifname = port::name(&place)?;
+        let (network, endpoint, former) = self.assign(place, host_ifname, wanted)?;
         let plugging = endpoint.clone();
         let work = move || {
-            former.as_ref().map_or(Ok(()), veth::unplug)?;
-            veth::plug(&network, &plugging)
+            former.as_ref().map_or(Ok(()), port::unplug)?;
+            port::plug(&network, &plugging)
         };
         let result = match self.save_endpoints().await {
             Ok(()) => blocking(work).await,
@@ -64,7 +63,7 @@ impl Networks {
     /// Remembers a new endpoint; returns it, its network, and the one that it replaces.
     fn assign(
         &self,
-        netns: PathBuf,
+        place: Place,
         host_ifname: String,
         wanted: EndpointConfig,
     ) -> Result<(Network, Endpoint, Option<Endpoint>)> {
@@ -72,7 +71,7 @@ impl Networks {
         let former = state.forget(&wanted.network, &wanted.id);
         let chosen = state
             .entry(&wanted.network)
-            .and_then(|entry| choose(entry, netns, host_ifname, wanted, former.as_ref()));
+            .and_then(|entry| choose(entry, place, host_ifname, wanted, former.as_ref()));
         let (network, endpoint) = match chosen {
             Ok(chosen) => chosen,
             Err(e) => {
@@ -107,13 +106,13 @@ impl Networks {
         let Some(endpoint) = self.state().endpoints.get(&key).cloned() else {
             return Ok(());
         };
-        blocking(move || veth::unplug(&endpoint)).await?;
+        blocking(move || port::unplug(&endpoint)).await?;
         self.state().forget(network, id);
         self.save_endpoints().await
     }
 
     /// Gives back all that a container has: its addresses at once, its ports and interfaces in the
-    /// background. Meant to go with [`remove_netns`](crate::remove_netns): the kernel removes the
+    /// background, a machine's tap too. Meant to go with [`remove_netns`](crate::remove_netns): the kernel removes the
     /// interfaces of a dead namespace much more cheaply than single ones, so those are only removed
     /// that are still there a little later. One that has nothing is no error.
     ///
@@ -143,20 +142,28 @@ impl Networks {
             {
                 tracing::warn!("{e}");
             }
+            // Nothing but us removes a tap.
+            let (pairs, taps) = endpoints.into_iter().partition(|e| e.netns().is_some());
+            unplug_all(taps).await;
             tokio::time::sleep(UNPLUG_DELAY).await;
-            let unplug = move || endpoints.iter().try_for_each(veth::unplug);
-            if let Err(e) = blocking(unplug).await {
-                tracing::warn!("{e}");
-            }
+            unplug_all(pairs).await;
         });
         Ok(())
+    }
+}
+
+async fn unplug_all(endpoints: Vec<Endpoint>) {
+    for endpoint in endpoints {
+        if let Err(e) = blocking(move || port::unplug(&endpoint)).await {
+            tracing::warn!("{e}");
+        }
     }
 }
 
 /// Chooses an endpoint's addresses, and takes them.
 fn choose(
     entry: &mut Entry,
-    netns: PathBuf,
+    place: Place,
     host_ifname: String,
     wanted: EndpointConfig,
     former: Option<&Endpoint>,
@@ -194,7 +201,7 @@ fn choose(
             .ok_or(Error::Internal("an endpoint without address"))?,
         id: wanted.id,
         network: wanted.network,
-        netns,
+        place,
         ifname: wanted.ifname,
         host_ifname,
         mtu: network.mtu,

@@ -10,7 +10,7 @@ use crate::netlink::Netlink;
 use crate::network::{DEFAULT_NETWORK, Network, NetworkSpec, Options};
 use crate::nft::rules;
 use crate::state::Entry;
-use crate::{bridge, pools, random, veth};
+use crate::{bridge, pools, port, random};
 
 impl Networks {
     /// All networks.
@@ -213,14 +213,14 @@ pub(super) fn make_bridges(
         }
         if remove_stale {
             let failed = |e| Error::netlink(format!("clear bridge {}", network.bridge))(e);
-            for port in bridge::ports(&mut netlink, index).map_err(failed)? {
-                if !live.contains_key(port.name.as_str()) {
-                    netlink.delete_link(&port.name).map_err(failed)?;
+            for stale in bridge::ports(&mut netlink, index).map_err(failed)? {
+                if !live.contains_key(stale.name.as_str()) {
+                    netlink.delete_link(&stale.name).map_err(failed)?;
                 }
             }
         }
         for endpoint in endpoints.iter().filter(|e| e.network == network.id) {
-            veth::repair(&mut netlink, index, network, endpoint)
+            port::repair(&mut netlink, index, network, endpoint)
                 .unwrap_or_else(|e| tracing::warn!("endpoint of {}: {e}", endpoint.id));
         }
     }

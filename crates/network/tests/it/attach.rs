@@ -54,18 +54,20 @@ fn two_containers_reach_each_other_and_the_host() {
             ("172.17.0.2".into(), "172.17.0.3".into())
         );
         assert_eq!(a.mac.to_string(), "02:42:ac:11:00:02");
-        echo(Some(&b.netns), (ip_b, 80).into());
+        echo(Some(b.netns().unwrap()), (ip_b, 80).into());
         echo(None, addr("172.17.0.1:81"));
         let start = Instant::now();
-        let answer = within(&a.netns, || ask((ip_b, 80).into()));
+        let answer = within(a.netns().unwrap(), || ask((ip_b, 80).into()));
         eprintln!("first connection: {:?}", start.elapsed());
         assert_eq!(answer.unwrap(), "172.17.0.2|hello");
         assert_eq!(
-            within(&a.netns, || ask(addr("172.17.0.1:81"))).unwrap(),
+            within(a.netns().unwrap(), || ask(addr("172.17.0.1:81"))).unwrap(),
             "172.17.0.2|hello"
         );
         assert_eq!(ask((ip_b, 80).into()).unwrap(), "172.17.0.1|hello");
-        let inside = within(&a.netns, || ip("-o addr show dev eth0") + &ip("route"));
+        let inside = within(a.netns().unwrap(), || {
+            ip("-o addr show dev eth0") + &ip("route")
+        });
         assert!(
             inside.contains("172.17.0.2/16 brd 172.17.255.255"),
             "{inside}"
@@ -78,7 +80,7 @@ fn two_containers_reach_each_other_and_the_host() {
 
         networks.detach(&a.network, "a").await.unwrap();
         networks.detach(&a.network, "a").await.unwrap();
-        assert!(!within(&a.netns, || ip("-o link")).contains("eth0"));
+        assert!(!within(a.netns().unwrap(), || ip("-o link")).contains("eth0"));
         // Rotating: not a's address again.
         assert_eq!(
             host.container(&networks, "c")
@@ -98,9 +100,9 @@ fn containers_go_out_under_the_hosts_address_and_nobody_comes_in() {
         let outside = host.outside().await;
         let a = host.container(&networks, "a").await;
         echo(Some(&outside), addr("10.9.0.2:80"));
-        echo(Some(&a.netns), addr("172.17.0.2:80"));
+        echo(Some(a.netns().unwrap()), addr("172.17.0.2:80"));
         assert_eq!(
-            within(&a.netns, || ask(addr("10.9.0.2:80"))).unwrap(),
+            within(a.netns().unwrap(), || ask(addr("10.9.0.2:80"))).unwrap(),
             "10.9.0.1|hello"
         );
         within(&outside, || ip("route add 172.17.0.0/16 via 10.9.0.1"));
@@ -122,14 +124,14 @@ fn ipv6() {
         let b = host.container(&networks, "b").await;
         let (a6, b6) = (a.ip6().unwrap(), b.ip6().unwrap());
         assert!(a6.to_string().starts_with("fd"), "{a6}");
-        echo(Some(&b.netns), (b6, 80).into());
+        echo(Some(b.netns().unwrap()), (b6, 80).into());
         assert_eq!(
-            within(&a.netns, || ask((b6, 80).into())).unwrap(),
+            within(a.netns().unwrap(), || ask((b6, 80).into())).unwrap(),
             format!("{a6}|hello")
         );
         echo(Some(&outside), addr("[fd09::2]:80"));
         assert_eq!(
-            within(&a.netns, || ask(addr("[fd09::2]:80"))).unwrap(),
+            within(a.netns().unwrap(), || ask(addr("[fd09::2]:80"))).unwrap(),
             "fd09::1|hello"
         );
         // The random subnet is remembered.
@@ -275,8 +277,8 @@ fn without_icc_containers_reach_the_host_only() {
             .await;
         let a = host.container(&networks, "a").await;
         let b = host.container(&networks, "b").await;
-        echo(Some(&b.netns), addr("172.17.0.3:80"));
-        assert!(within(&a.netns, || ask(addr("172.17.0.3:80"))).is_err());
+        echo(Some(b.netns().unwrap()), addr("172.17.0.3:80"));
+        assert!(within(a.netns().unwrap(), || ask(addr("172.17.0.3:80"))).is_err());
         assert!(ask(addr("172.17.0.3:80")).is_ok());
         drop(b);
     });
@@ -329,10 +331,10 @@ fn networks_are_made_isolated_and_removed() {
             .attach(host.netns("b"), EndpointConfig::new("b", &web.id))
             .await
             .unwrap();
-        echo(Some(&b.netns), (b.ip4().unwrap(), 80).into());
+        echo(Some(b.netns().unwrap()), (b.ip4().unwrap(), 80).into());
         echo(Some(&outside), addr("10.9.0.2:80"));
-        assert!(within(&a.netns, || ask((b.ip4().unwrap(), 80).into())).is_err());
-        assert!(within(&b.netns, || ask(addr("10.9.0.2:80"))).is_ok());
+        assert!(within(a.netns().unwrap(), || ask((b.ip4().unwrap(), 80).into())).is_err());
+        assert!(within(b.netns().unwrap(), || ask(addr("10.9.0.2:80"))).is_ok());
 
         // Connected to a second network while it runs, then cut off again.
         let second = EndpointConfig {
@@ -340,15 +342,15 @@ fn networks_are_made_isolated_and_removed() {
             default_route: false,
             ..EndpointConfig::new("a", &web.id)
         };
-        let second = networks.attach(&a.netns, second).await.unwrap();
-        let answer = within(&a.netns, || ask((b.ip4().unwrap(), 80).into())).unwrap();
+        let second = networks.attach(a.netns().unwrap(), second).await.unwrap();
+        let answer = within(a.netns().unwrap(), || ask((b.ip4().unwrap(), 80).into())).unwrap();
         assert_eq!(answer, format!("{}|hello", second.ip4().unwrap()));
         assert!(matches!(
             networks.remove(&web.id).await,
             Err(Error::NetworkInUse { .. })
         ));
         networks.detach(&web.id, "a").await.unwrap();
-        assert!(within(&a.netns, || ask((b.ip4().unwrap(), 80).into())).is_err());
+        assert!(within(a.netns().unwrap(), || ask((b.ip4().unwrap(), 80).into())).is_err());
 
         // An internal network reaches nothing beyond it.
         create_netns(host.netns("c")).await.unwrap();
@@ -356,16 +358,16 @@ fn networks_are_made_isolated_and_removed() {
             .attach(host.netns("c"), EndpointConfig::new("c", &inner.id))
             .await
             .unwrap();
-        within(&c.netns, || {
+        within(c.netns().unwrap(), || {
             ip(&format!("route add default via {}", inner.ipv4.gateway))
         });
-        assert!(within(&c.netns, || ask(addr("10.9.0.2:80"))).is_err());
+        assert!(within(c.netns().unwrap(), || ask(addr("10.9.0.2:80"))).is_err());
 
         networks.release("b").await.unwrap();
         // Its namespace lives on: the interface goes a little later.
-        assert!(within(&b.netns, || ip("-o link")).contains("eth0"));
+        assert!(within(b.netns().unwrap(), || ip("-o link")).contains("eth0"));
         tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
-        assert!(!within(&b.netns, || ip("-o link")).contains("eth0"));
+        assert!(!within(b.netns().unwrap(), || ip("-o link")).contains("eth0"));
         networks.remove(&web.id).await.unwrap();
         assert!(matches!(
             networks.remove(&web.id).await,

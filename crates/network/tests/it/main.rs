@@ -6,6 +6,8 @@
 mod attach;
 mod chaos;
 mod host;
+mod interface;
+mod machine;
 mod measure;
 mod ports;
 mod proxy;

@@ -43,7 +43,7 @@ fn a_published_port_is_reached_from_everywhere() {
         let outside = host.outside().await;
         let a = host.container(&networks, "a").await;
         let b = host.container(&networks, "b").await;
-        echo(Some(&a.netns), addr("172.17.0.2:80"));
+        echo(Some(a.netns().unwrap()), addr("172.17.0.2:80"));
         let start = Instant::now();
         let published = networks.publish(&[port(8080, 80)]).unwrap();
         let bound = start.elapsed();
@@ -68,11 +68,11 @@ fn a_published_port_is_reached_from_everywhere() {
         // A neighbour and the container itself.
         for gateway in ["10.9.0.1:8080", "172.17.0.1:8080"] {
             assert_eq!(
-                within(&b.netns, || ask(addr(gateway))).unwrap(),
+                within(b.netns().unwrap(), || ask(addr(gateway))).unwrap(),
                 "172.17.0.1|hello"
             );
             assert_eq!(
-                within(&a.netns, || ask(addr(gateway))).unwrap(),
+                within(a.netns().unwrap(), || ask(addr(gateway))).unwrap(),
                 "172.17.0.1|hello"
             );
         }
@@ -95,8 +95,8 @@ fn ipv6_and_udp_and_single_addresses() {
             .await;
         let outside = host.outside().await;
         let a = host.container(&networks, "a").await;
-        echo(Some(&a.netns), addr("[::]:80"));
-        echo_udp(&a.netns, addr("[::]:53"));
+        echo(Some(a.netns().unwrap()), addr("[::]:80"));
+        echo_udp(a.netns().unwrap(), addr("[::]:53"));
         let udp = PortRequest {
             proto: Proto::Udp,
             ..port(5353, 53)
@@ -200,18 +200,18 @@ fn without_the_proxy_loopback_is_translated_too() {
             })
             .await;
         let a = host.container(&networks, "a").await;
-        echo(Some(&a.netns), addr("172.17.0.2:80"));
+        echo(Some(a.netns().unwrap()), addr("172.17.0.2:80"));
         echo(None, addr("127.0.0.1:9999"));
         let published = networks.publish(&[port(8080, 80)]).unwrap();
         expose(&networks, &a, &published).await;
         assert_eq!(ask(addr("127.0.0.1:8080")).unwrap(), "172.17.0.1|hello");
         // The host's own loopback isn't opened to containers by that.
-        within(&a.netns, || {
+        within(a.netns().unwrap(), || {
             std::fs::write("/proc/sys/net/ipv4/conf/eth0/route_localnet", "1").unwrap();
             ip("addr flush dev lo");
             ip("route add 127.0.0.1 via 172.17.0.1 dev eth0 src 172.17.0.2");
         });
-        let reached = || within(&a.netns, || ask(addr("127.0.0.1:9999"))).is_ok();
+        let reached = || within(a.netns().unwrap(), || ask(addr("127.0.0.1:9999"))).is_ok();
         assert!(!reached());
         nft("flush chain inet coracle-default raw");
         assert!(reached(), "the test must be able to fail");
@@ -232,7 +232,7 @@ fn without_nft_the_proxy_serves_alone() {
         assert!(networks.warnings()[0].contains("nft is missing"));
         let outside = host.outside().await;
         let a = host.container(&networks, "a").await;
-        echo(Some(&a.netns), addr("172.17.0.2:80"));
+        echo(Some(a.netns().unwrap()), addr("172.17.0.2:80"));
         let published = networks.publish(&[port(8080, 80)]).unwrap();
         expose(&networks, &a, &published).await;
         serve(published, a.ip4().unwrap());
@@ -285,7 +285,7 @@ fn a_udp_client_that_keeps_sending_finds_the_new_container() {
         let outside = host.outside().await;
         let a = host.container(&networks, "a").await;
         let b = host.container(&networks, "b").await;
-        echo_udp(&b.netns, addr("0.0.0.0:53"));
+        echo_udp(b.netns().unwrap(), addr("0.0.0.0:53"));
         let udp = PortRequest {
             proto: Proto::Udp,
             ..port(5353, 53)

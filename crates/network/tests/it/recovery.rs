@@ -21,7 +21,7 @@ fn a_restart_disturbs_nobody_and_clears_what_has_ended() {
         let outside = host.outside().await;
         let a = host.container(&networks, "a").await;
         let b = host.container(&networks, "b").await;
-        echo(Some(&a.netns), addr("172.17.0.2:80"));
+        echo(Some(a.netns().unwrap()), addr("172.17.0.2:80"));
         let published = networks.publish(&[request()]).unwrap();
         for endpoint in [&a, &b] {
             let port = 8080 + u16::from(endpoint.id == "b");
@@ -78,7 +78,7 @@ fn a_flush_and_a_lost_bridge_are_made_good() {
         let outside = host.outside().await;
         nft("add table inet others");
         let a = host.container(&networks, "a").await;
-        echo(Some(&a.netns), addr("172.17.0.2:80"));
+        echo(Some(a.netns().unwrap()), addr("172.17.0.2:80"));
         let published = networks.publish(&[request()]).unwrap();
         let Some(std::net::IpAddr::V4(ip4)) = a.ip4() else {
             panic!()
