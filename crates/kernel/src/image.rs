@@ -1,0 +1,175 @@
+//! Kernel images, told apart and made ready to boot.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bzimage::BzImage;
+use crate::elf::{self, Elf};
+use crate::error::{Error, Result};
+
+/// The most bytes of an image, packed or not.
+pub(crate) const MAX_IMAGE: usize = 256 << 20;
+
+/// What every kernel says of itself.
+const BANNER: &[u8] = b"Linux version ";
+
+/// The most bytes of a release.
+const MAX_RELEASE: usize = 64;
+
+/// How an image is booted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// x86: an ELF file with a PVH note, entered directly.
+    Pvh,
+    /// x86: compressed, entered through the firmware. Slower by what its decompression takes.
+    BzImage,
+    /// arm64: the flat image.
+    Image,
+}
+
+impl Format {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::Pvh => "pvh",
+            Format::BzImage => "bzimage",
+            Format::Image => "image",
+        }
+    }
+}
+
+/// A machine's architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Arch {
+    /// 64-bit x86.
+    #[serde(rename = "x86_64")]
+    X86_64,
+    /// 64-bit ARM.
+    #[serde(rename = "aarch64")]
+    Aarch64,
+}
+
+impl Arch {
+    /// As `uname -m` has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "x86_64",
+            Arch::Aarch64 => "aarch64",
+        }
+    }
+}
+
+/// A kernel image that can be booted.
+pub struct Image {
+    /// What is to be loaded.
+    pub bytes: Vec<u8>,
+    /// How.
+    pub format: Format,
+    /// For which machine.
+    pub arch: Arch,
+    /// As `uname -r` has it.
+    pub release: String,
+}
+
+impl Image {
+    /// Tells what it is. The kernel is taken out of a bzImage where it can be booted directly.
+    ///
+    /// # Errors
+    /// [`Error::Image`] where nothing here boots it, [`Error::TooLarge`].
+    pub fn parse(bytes: Vec<u8>) -> Result<Image> {
+        if bytes.len() > MAX_IMAGE {
+            return Err(too_large());
+        }
+        if let Some(arch) = bootable_elf(&bytes)? {
+            let release = checked_release(banner(&bytes))?;
+            return Ok(Image {
+                bytes,
+                format: Format::Pvh,
+                arch,
+                release,
+            });
+        }
+        if let Some(packed) = BzImage::parse(&bytes) {
+            let release = checked_release(packed.release())?;
+            let kernel = packed.kernel(MAX_IMAGE)?;
+            let (bytes, format) = match kernel {
+                Some(kernel) if matches!(bootable_elf(&kernel), Ok(Some(_))) => {
+                    (kernel, Format::Pvh)
+                }
+                _ => (bytes, Format::BzImage),
+            };
+            return Ok(Image {
+                bytes,
+                format,
+                arch: Arch::X86_64,
+                release,
+            });
+        }
+        // Documentation/arm64/booting.rst: `ARM\x64` at 56.
+        if bytes.get(56..60) == Some(b"ARM\x64") {
+            let release = checked_release(banner(&bytes))?;
+            return Ok(Image {
+                bytes,
+                format: Format::Image,
+                arch: Arch::Aarch64,
+                release,
+            });
+        }
+        Err(Error::Image(
+            "it is no vmlinux, no bzImage and no arm64 Image".to_owned(),
+        ))
+    }
+}
+
+pub(crate) fn too_large() -> Error {
+    Error::TooLarge {
+        what: "the kernel image (with debugging symbols? \"strip --strip-debug\" takes them out)"
+            .to_owned(),
+        limit: MAX_IMAGE as u64 >> 20,
+    }
+}
+
+/// Which machine an ELF file boots; None where it is no ELF file.
+fn bootable_elf(bytes: &[u8]) -> Result<Option<Arch>> {
+    let Some(elf) = Elf::parse(bytes) else {
+        return Ok(None);
+    };
+    if elf.machine != elf::X86_64 || !matches!(elf.kind, elf::EXEC | elf::DYN) {
+        return Err(Error::Image(
+            "the ELF file is no kernel for x86_64; for arm64, give the Image".to_owned(),
+        ));
+    }
+    if !elf.has_pvh_note() {
+        return Err(Error::Image(
+            "the ELF file cannot be booted directly: build it with CONFIG_PVH, or give the bzImage"
+                .to_owned(),
+        ));
+    }
+    Ok(Some(Arch::X86_64))
+}
+
+/// The release in the banner.
+fn banner(bytes: &[u8]) -> Option<&str> {
+    memchr::memmem::find_iter(bytes, BANNER).find_map(|at| {
+        let text = bytes.get(at + BANNER.len()..)?;
+        let text = text.get(..MAX_RELEASE + 1).unwrap_or(text);
+        let end = text.iter().position(|byte| matches!(byte, 0 | b' '))?;
+        let text = std::str::from_utf8(text.get(..end)?).ok()?;
+        text.starts_with(|first: char| first.is_ascii_digit())
+            .then_some(text)
+    })
+}
+
+/// It is shown to users, and the kernel's name where none is given.
+fn checked_release(release: Option<&str>) -> Result<String> {
+    release
+        .filter(|release| release.len() <= MAX_RELEASE)
+        .filter(|release| release.starts_with(|first: char| first.is_ascii_digit()))
+        .filter(|release| {
+            release
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+_.-~".contains(&byte))
+        })
+        .map(str::to_owned)
+        .ok_or_else(|| Error::Image("it does not say its release".to_owned()))
+}
