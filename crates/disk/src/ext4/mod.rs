@@ -1,0 +1,94 @@
+//! An empty ext4, as `mke2fs` would make it but with next to nothing written.
+//!
+//! Everything that may be left out of a new file system is: groups whose bitmaps the kernel can
+//! work out are marked so (`BLOCK_UNINIT`, `INODE_UNINIT`), inode tables are holes that read as
+//! zeros and are marked as such (`INODE_ZEROED`), so that no thread of the kernel fills them in
+//! later, and the journal is a hole behind its first block.
+//!
+//! The kernel grows it while it is mounted: there is no resize inode, so it changes to descriptors
+//! in their own groups (`meta_bg`) when it does.
+//!
+//! Written after the kernel's `Documentation/filesystems/ext4`, in blocks of 4 KiB throughout.
+
+mod layout;
+mod write;
+
+use std::fs::File;
+
+use crate::error::{Error, Result};
+use layout::Layout;
+
+/// Bytes of a block.
+const BLOCK: u64 = 4096;
+
+/// The smallest ext4 that is made, in bytes.
+pub const MIN_EXT4: u64 = 64 << 20;
+
+/// The largest ext4 that is made, in bytes.
+pub const MAX_EXT4: u64 = 16 << 40;
+
+/// The journal's least bytes, of the kernel's making (`JBD2_MIN_JOURNAL_BLOCKS`).
+const MIN_JOURNAL: u64 = 1024 * BLOCK;
+
+/// How an ext4 is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ext4Options {
+    /// Names the file system, and seeds its checksums and its directories' hashes.
+    pub uuid: [u8; 16],
+    /// Bytes of the journal, a multiple of 4 KiB from 4 MiB; None for none. Without one a crash of
+    /// the machine may cost more than what was written last.
+    pub journal: Option<u64>,
+    /// Seconds since 1970 that are noted as the time of its making.
+    pub time: u32,
+}
+
+impl Default for Ext4Options {
+    /// A journal of 4 MiB; no uuid, which is fine for a disk that is alone in its machine.
+    fn default() -> Ext4Options {
+        Ext4Options {
+            uuid: [0; 16],
+            journal: Some(MIN_JOURNAL),
+            time: 0,
+        }
+    }
+}
+
+/// Makes an empty ext4 of `bytes` (rounded down to whole blocks) in `file`, whose contents are
+/// lost. The file becomes sparse: a few hundred KiB of it are written, and its length is `bytes`.
+///
+/// The root directory is root's, with mode 0755, and empty: there is no `lost+found`.
+///
+/// # Errors
+/// [`Error::Size`] below [`MIN_EXT4`] or above [`MAX_EXT4`], [`Error::Journal`],
+/// [`Error::Write`]: the file is empty then.
+pub fn format_ext4(file: &File, bytes: u64, options: &Ext4Options) -> Result<()> {
+    if !(MIN_EXT4..=MAX_EXT4).contains(&bytes) {
+        return Err(Error::Size {
+            bytes,
+            min: MIN_EXT4,
+            max: MAX_EXT4,
+        });
+    }
+    let journal = options.journal.unwrap_or_default();
+    // An extent has 32768 blocks at most, and the first group has to hold it.
+    let max = (bytes / 4).min(64 << 20);
+    if options.journal.is_some()
+        && (!(MIN_JOURNAL..=max).contains(&journal) || !journal.is_multiple_of(BLOCK))
+    {
+        return Err(Error::Journal {
+            bytes: journal,
+            min: MIN_JOURNAL,
+            max,
+        });
+    }
+    let layout = Layout::new(bytes / BLOCK, journal / BLOCK);
+    let written = file
+        .set_len(0)
+        .and_then(|()| file.set_len(bytes))
+        .and_then(|()| write::write(file, &layout, options));
+    written.map_err(|error| {
+        // It is of no use in any case; the first error counts.
+        let _ = file.set_len(0);
+        Error::Write(error)
+    })
+}
