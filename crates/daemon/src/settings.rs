@@ -108,6 +108,24 @@ settings! {
     /// The shim's executable [default: beside this one]
     #[arg(value_name = "FILE")]
     shim: Option<PathBuf>,
+    /// Isolation of containers that choose none: process, vm, or auto (vm where hardware helps)
+    #[arg(value_name = "RUNTIME")]
+    default_runtime: Option<String>,
+    /// QEMU's program, for virtual machines [default: qemu-system-x86_64 on the PATH]
+    #[arg(value_name = "FILE")]
+    qemu: Option<PathBuf>,
+    /// What executes virtual machines: auto, kvm, tcg
+    #[arg(value_name = "NAME")]
+    accelerator: Option<String>,
+    /// Processors of virtual machines whose containers ask for none
+    #[arg(value_name = "N")]
+    vm_cpus: Option<u32>,
+    /// Memory of virtual machines whose containers have no limit: 1g
+    #[arg(value_name = "SIZE")]
+    vm_memory: Option<String>,
+    /// How much a container in a virtual machine can write, if it doesn't say: 16g
+    #[arg(value_name = "SIZE")]
+    vm_disk: Option<String>,
     /// Mirror to pull Docker Hub's images from
     #[arg(value_name = "URL")]
     #[serde(rename = "registry-mirrors")]
@@ -387,8 +405,46 @@ impl Settings {
             .insecure_registries
             .clone_from(&self.insecure_registry);
         self.host_settings(&mut config)?;
+        self.machine_settings(&mut config)?;
         self.network_settings(&mut config)?;
         Ok(config)
+    }
+
+    fn machine_settings(&self, config: &mut Config) -> Result<(), Error> {
+        if let Some(runtime) = &self.default_runtime {
+            if !matches!(runtime.as_str(), "process" | "vm" | "auto") {
+                let why = format!("{runtime:?} is none of process, vm, auto");
+                return Err(Error::setting("--default-runtime", why));
+            }
+            config.default_runtime.clone_from(runtime);
+        }
+        let machine = &mut config.machine;
+        if let Some(qemu) = &self.qemu {
+            machine.qemu = Some(qemu.clone());
+        }
+        if let Some(accelerator) = &self.accelerator {
+            if !matches!(accelerator.as_str(), "auto" | "kvm" | "tcg") {
+                let why = format!("{accelerator:?} is none of auto, kvm, tcg");
+                return Err(Error::setting("--accelerator", why));
+            }
+            machine.accelerator.clone_from(accelerator);
+        }
+        if let Some(cpus) = self.vm_cpus {
+            machine.cpus = cpus.max(1);
+        }
+        let sizes = [
+            ("--vm-memory", &self.vm_memory, &mut machine.memory),
+            ("--vm-disk", &self.vm_disk, &mut machine.layer),
+        ];
+        for (flag, given, place) in sizes {
+            if let Some(text) = given {
+                *place = parse_size(text)
+                    .and_then(|size| u64::try_from(size).ok())
+                    .filter(|size| *size >= 64 << 20)
+                    .ok_or_else(|| Error::setting(flag, format!("{text:?} is no size")))?;
+            }
+        }
+        Ok(())
     }
 
     fn host_settings(&self, config: &mut Config) -> Result<(), Error> {

@@ -28,6 +28,8 @@ pub struct Config {
     pub host: Host,
     /// Networks.
     pub network: coracle_network::Config,
+    /// How names that aren't containers' are answered.
+    pub dns: coracle_dns::Config,
     /// Who publishes ports on the host, where the daemon is not in the host's network (rootless).
     pub port_forwarder: Option<PortForwarder>,
     /// Registries.
@@ -70,6 +72,7 @@ impl Config {
                 data_root.join("network"),
                 exec_root.join("network"),
             ),
+            dns: coracle_dns::Config::default(),
             port_forwarder: None,
             registries: RegistriesConfig::default(),
             insecure_registries: Vec::new(),

@@ -13,6 +13,7 @@ use crate::container::handle::{Handle, not_running};
 use crate::container::names::Containers;
 use crate::container::record::{Dirs, Record};
 use crate::images::Images;
+use crate::machine::Machines;
 use crate::networks::Networking;
 use crate::reaper::Reaper;
 use crate::snapshots::Snapshots;
@@ -32,6 +33,7 @@ pub(crate) struct Engine {
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) networks: Networking,
     pub(crate) volumes: Volumes,
+    pub(crate) machines: Machines,
 }
 
 impl Engine {

@@ -7,8 +7,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use coracle_network::{
-    Dns, Endpoint, EndpointConfig, Error, HostAddress, HostsFile, Live, MacAddr, PortMapping,
-    PortRequest, Proto, Published, Reach,
+    Dns, Endpoint, EndpointConfig, Error, HostAddress, HostsFile, Live, MacAddr, Place,
+    PortMapping, PortRequest, Proto, Published, Reach,
 };
 use coracle_runtime::container::NetworkSettings;
 use coracle_runtime::spec::{EndpointSettings, PortBinding};
@@ -21,6 +21,7 @@ use crate::container::record::{Dirs, Record};
 use crate::durable::{self, Durability};
 use crate::forward::PortForwarder;
 use crate::machine;
+use crate::names::{self, Names};
 
 /// What a container gets for one run.
 pub(crate) struct Joined {
@@ -30,6 +31,20 @@ pub(crate) struct Joined {
     pub(crate) listeners: Vec<OwnedFd>,
     /// Of a container in a machine: the interfaces that it is to have.
     pub(crate) interfaces: Vec<MachineInterface>,
+}
+
+/// A machine's interface that is this endpoint.
+fn interface(endpoint: &Endpoint) -> MachineInterface {
+    let interface = endpoint.interface();
+    MachineInterface {
+        tap: endpoint.host_ifname.clone(),
+        mac: interface.mac.to_string(),
+        name: interface.name,
+        mtu: interface.mtu,
+        addresses: interface.addresses,
+        gateway4: interface.gateway4.map(IpAddr::V4),
+        gateway6: interface.gateway6.map(IpAddr::V6),
+    }
 }
 
 /// The network namespace of a machine, as seen in its guest.
@@ -81,6 +96,7 @@ type Peer = dyn Fn(&str) -> Result<PathBuf> + Send + Sync;
 /// Everything that the engine does with networks.
 pub(crate) struct Networking {
     pub(crate) networks: coracle_network::Networks,
+    pub(crate) names: Names,
     netns: PathBuf,
     userland_proxy: bool,
     forwarder: Option<PortForwarder>,
@@ -90,6 +106,7 @@ pub(crate) struct Networking {
 impl Networking {
     pub(crate) fn new(
         networks: coracle_network::Networks,
+        names: Names,
         exec_root: &std::path::Path,
         userland_proxy: bool,
         forwarder: Option<PortForwarder>,
@@ -97,6 +114,7 @@ impl Networking {
     ) -> Self {
         Self {
             networks,
+            names,
             netns: exec_root.join("netns"),
             userland_proxy,
             forwarder,
@@ -122,6 +140,7 @@ impl Networking {
             })
             .collect();
         self.networks.restore(live).await.map_err(error)?;
+        self.names.reopen(&self.netns).await;
         if let Some(forwarder) = self.forwarder.clone() {
             let exposed = self.networks.exposed();
             let ports: Vec<PortMapping> = exposed
@@ -159,11 +178,11 @@ impl Networking {
         match mode(record) {
             Mode::Container(other) => Ok(bare(Namespace::Path((self.peer)(other)?))),
             Mode::Host => {
-                self.write_files(record, dirs, &[], Reach::Host)?;
+                self.write_files(record, dirs, &[], Reach::Host, None)?;
                 Ok(bare(Namespace::Host))
             }
             Mode::None => {
-                self.write_files(record, dirs, &[], Reach::Host)?;
+                self.write_files(record, dirs, &[], Reach::Host, None)?;
                 Ok(bare(match in_machine {
                     true => Namespace::Path(GUEST.into()),
                     false => Namespace::New,
@@ -190,16 +209,19 @@ impl Networking {
             }
             None => self.networks.publish(&requested).map_err(error)?,
         };
-        coracle_network::create_netns(path.clone())
-            .await
-            .map_err(error)?;
+        let in_machine = machine::is_machine(&record.host_config);
+        if !in_machine {
+            coracle_network::create_netns(path.clone())
+                .await
+                .map_err(error)?;
+        }
         let mut endpoints: Vec<(String, Endpoint)> = Vec::new();
         for (name, settings) in wanted(record) {
             let network = self.networks.find(&name).map_err(error)?;
             let config = endpoint_config(record, &settings, &network, endpoints.len())?;
             let endpoint = self
                 .networks
-                .attach(path.clone(), config)
+                .attach(self.place(record), config)
                 .await
                 .map_err(error)?;
             endpoints.push((network.name, endpoint));
@@ -220,6 +242,7 @@ impl Networking {
                 .await
                 .map_err(error)?;
         }
+        let resolver = self.names.open(record, &path).await;
         let addresses: Vec<IpAddr> = endpoints
             .iter()
             .flat_map(|(_, endpoint)| [endpoint.ip4(), endpoint.ip6()])
@@ -232,10 +255,14 @@ impl Networking {
             Reach::Bridge {
                 ipv6: ip6.is_some(),
             },
+            resolver,
         )?;
         let settings = NetworkSettings {
             sandbox_id: record.id.clone(),
-            sandbox_key: path.to_string_lossy().into_owned(),
+            sandbox_key: match in_machine {
+                true => String::new(),
+                false => path.to_string_lossy().into_owned(),
+            },
             ports: bindings(record, &mappings)?,
             networks: endpoints
                 .iter()
@@ -243,13 +270,28 @@ impl Networking {
                 .collect(),
         };
         let (ports, listeners) = self.proxied(published, ip4, ip6);
+        let interfaces = match in_machine {
+            true => endpoints.iter().map(|(_, end)| interface(end)).collect(),
+            false => Vec::new(),
+        };
         Ok(Joined {
-            namespace: Namespace::Path(path),
+            namespace: Namespace::Path(match in_machine {
+                true => GUEST.into(),
+                false => path,
+            }),
             settings,
             ports,
             listeners,
-            interfaces: Vec::new(),
+            interfaces,
         })
+    }
+
+    /// Where the container's interfaces are: in a namespace, or in its machine.
+    fn place(&self, record: &Record) -> Place {
+        match machine::is_machine(&record.host_config) {
+            true => Place::machine(),
+            false => Place::Namespace(self.netns(record)),
+        }
     }
 
     /// What the shim is to serve: without the proxy it only keeps the sockets, so that the ports stay
@@ -289,6 +331,7 @@ impl Networking {
         if matches!(mode(record), Mode::Host | Mode::Container(_)) {
             return;
         }
+        self.names.close(&record.id);
         let exposed = self.networks.exposed().remove(&record.id);
         if let (Some(forwarder), Some(exposure)) = (self.forwarder.clone(), exposed) {
             let taken = blocking(move || {
@@ -328,9 +371,10 @@ impl Networking {
         let config = endpoint_config(record, &settings.unwrap_or_default(), &network, index)?;
         let endpoint = self
             .networks
-            .attach(self.netns(record), config)
+            .attach(self.place(record), config)
             .await
             .map_err(error)?;
+        self.names.open(record, &self.netns(record)).await;
         Ok(describe(record, &network.name, &endpoint))
     }
 
@@ -399,6 +443,7 @@ impl Networking {
         dirs: &Dirs,
         addresses: &[IpAddr],
         reach: Reach,
+        resolver: Option<IpAddr>,
     ) -> Result<()> {
         let host_mode = mode(record) == Mode::Host;
         let mut extra = Vec::new();
@@ -442,7 +487,10 @@ impl Networking {
         let etc = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         let path = coracle_network::host_resolv_conf_path(&etc);
         let host_resolv = std::fs::read_to_string(path).unwrap_or(etc);
-        let resolv = coracle_network::resolv_conf(&host_resolv, &dns, reach).map_err(error)?;
+        let resolv = match resolver {
+            Some(server) => names::resolv_conf(&host_resolv, &dns, server)?,
+            None => coracle_network::resolv_conf(&host_resolv, &dns, reach).map_err(error)?,
+        };
         let name = format!("{own_name}\n");
         for (path, text) in [
             (dirs.hosts(), &hosts),

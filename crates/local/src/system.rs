@@ -86,11 +86,8 @@ pub(crate) fn info(engine: &Engine) -> Info {
         cgroup_driver: "cgroupfs".into(),
         log_driver: config.log_config.driver.clone(),
         log_drivers: ["json-file", "local", "none"].map(str::to_owned).into(),
-        runtimes: BTreeMap::from([(
-            "process".to_owned(),
-            config.shim.to_string_lossy().into_owned(),
-        )]),
-        default_runtime: "process".into(),
+        runtimes: engine.machines.runtimes(config),
+        default_runtime: engine.machines.default_runtime(config).into(),
         security_options: security,
         limits: limits.map(|(name, on)| (name.to_owned(), on)).into(),
         insecure_registries: engine.config.insecure_registries.clone(),

@@ -12,6 +12,8 @@
 mod error;
 mod process;
 mod sandbox;
+#[cfg(feature = "vm")]
+mod vm;
 
 pub use error::Result;
 pub use error::SandboxError;
@@ -25,3 +27,7 @@ pub use sandbox::Output;
 pub use sandbox::Process;
 pub use sandbox::Sandbox;
 pub use sandbox::Streams;
+#[cfg(feature = "vm")]
+pub use vm::VmSandbox;
+#[cfg(feature = "vm")]
+pub use vm::make_template;

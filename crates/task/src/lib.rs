@@ -70,6 +70,7 @@ pub use state::Status;
 pub use stats::CpuStats;
 pub use stats::IoStats;
 pub use stats::MemoryStats;
+pub use stats::NetworkStats;
 pub use stats::PidsStats;
 pub use stats::Stats;
 pub use stream::AttachReader;

@@ -19,6 +19,32 @@ pub struct Stats {
     pub pids: PidsStats,
     /// Block devices, ordered by (major, minor).
     pub io: Vec<IoStats>,
+    /// Network interfaces but the loopback; only of a sandbox whose network this host can't see.
+    pub networks: Vec<NetworkStats>,
+}
+
+/// What went through one network interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetworkStats {
+    /// Its name.
+    pub name: String,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Packets received.
+    pub rx_packets: u64,
+    /// Bad packets received.
+    pub rx_errors: u64,
+    /// Packets received and dropped.
+    pub rx_dropped: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
+    /// Packets that could not be sent.
+    pub tx_errors: u64,
+    /// Packets dropped on their way out.
+    pub tx_dropped: u64,
 }
 
 /// Processor time, in nanoseconds.

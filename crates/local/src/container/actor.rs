@@ -329,6 +329,7 @@ impl Actor {
 
     pub(super) fn publish(&mut self) {
         self.published.send_replace(self.snapshot(false));
+        self.engine.networks.names.changed();
     }
 
     pub(super) fn publish_removed(&mut self) {

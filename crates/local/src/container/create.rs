@@ -33,7 +33,10 @@ pub(crate) async fn create(engine: &Arc<Engine>, spec: ContainerSpec) -> Result<
 
 async fn create_whole(engine: &Arc<Engine>, spec: ContainerSpec) -> Result<Created> {
     let mut spec = spec;
-    spec.host.runtime = machine::runtime(&engine.config, &spec.host.runtime)?.into();
+    spec.host.runtime = engine
+        .machines
+        .runtime(&engine.config, &spec.host.runtime)?
+        .into();
     let id = ident::new_id();
     let name = match spec
         .name

@@ -10,6 +10,7 @@ use futures_util::stream;
 use jiff::Timestamp;
 
 use super::handle::Handle;
+use crate::machine;
 
 /// Between two readings of a stream.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -59,7 +60,9 @@ async fn read(handle: &Handle) -> Result<Stats> {
         now.record.host_config.network_mode.as_str(),
         "host" | "none"
     );
-    let networks = if shares_network {
+    let networks = if machine::is_machine(&now.record.host_config) {
+        reported(&stats.networks)
+    } else if shares_network {
         BTreeMap::new()
     } else {
         interfaces(now.container.state.pid)
@@ -123,6 +126,24 @@ fn host_cpu() -> u64 {
 
 fn online() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
+}
+
+/// The interfaces of a machine, as its shim tells them.
+fn reported(networks: &[coracle_task::NetworkStats]) -> BTreeMap<String, InterfaceStats> {
+    let convert = |network: &coracle_task::NetworkStats| InterfaceStats {
+        rx_bytes: network.rx_bytes,
+        rx_packets: network.rx_packets,
+        rx_errors: network.rx_errors,
+        rx_dropped: network.rx_dropped,
+        tx_bytes: network.tx_bytes,
+        tx_packets: network.tx_packets,
+        tx_errors: network.tx_errors,
+        tx_dropped: network.tx_dropped,
+    };
+    let named = networks.iter();
+    named
+        .map(|network| (network.name.clone(), convert(network)))
+        .collect()
 }
 
 /// The interfaces in a process' network namespace, without its loopback (proc_pid_net_dev(5)).

@@ -7,13 +7,17 @@
 pub(crate) mod check;
 pub(crate) mod files;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use coracle_kernel::KernelStore;
 use coracle_runtime::spec::HostConfig;
 use coracle_runtime::{Result, RuntimeError};
 use coracle_task::{MachineConfig, MachineInterface};
 
 use crate::config::Config;
+use crate::container::files::blocking;
 use crate::container::record::{Dirs, Record};
 use crate::engine::Engine;
 
@@ -21,6 +25,11 @@ use crate::engine::Engine;
 pub(crate) const RUNTIME: &str = "vm";
 /// The other one's.
 pub(crate) const PROCESS: &str = "process";
+
+/// The annotation that names a container's kernel (`--kernel`).
+pub(crate) const KERNEL: &str = "coracle.kernel";
+/// The annotation with further kernel parameters (`--kernel-arg`).
+pub(crate) const KERNEL_ARGS: &str = "coracle.kernel-args";
 
 /// Users that nobody else has: a machine's QEMU runs as one of them, chosen by its container.
 const USERS: u32 = 0x6000_0000;
@@ -67,42 +76,83 @@ fn on_path(name: &str) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-/// Which runtime a container gets that asks for this one.
-pub(crate) fn runtime(config: &Config, asked: &str) -> Result<&'static str> {
-    let name = match asked {
-        "" => config.default_runtime.as_str(),
-        name => name,
-    };
-    match name {
-        PROCESS | "runc" | "io.containerd.runc.v2" => Ok(PROCESS),
-        RUNTIME => match unavailable(config) {
-            None => Ok(RUNTIME),
-            Some(why) => Err(RuntimeError::InvalidArgument(format!(
-                "the runtime \"vm\" is not available: {why}"
-            ))),
-        },
-        other => Err(RuntimeError::InvalidArgument(format!(
-            "unknown or invalid runtime name: {other}; there are \"process\" and \"vm\""
-        ))),
-    }
+/// What the engine keeps for machines.
+pub(crate) struct Machines {
+    /// The guests' kernels.
+    pub(crate) kernels: KernelStore,
 }
 
-/// Why there are no machines here, if so.
-pub(crate) fn unavailable(config: &Config) -> Option<String> {
-    let settings = &config.machine;
-    if settings.qemu.is_none() {
-        return Some("there is no qemu-system-x86_64; install qemu-system-x86".into());
+impl Machines {
+    /// Opens what is kept under the data root.
+    pub(crate) fn open(config: &Config) -> Result<Self> {
+        Ok(Self {
+            kernels: KernelStore::open(&config.data_root.join("kernels"))?,
+        })
     }
-    if config.host.rootless {
-        return Some("a rootless daemon has no machines yet".into());
+
+    /// Which runtime a container gets that asks for this one.
+    pub(crate) fn runtime(&self, config: &Config, asked: &str) -> Result<&'static str> {
+        let name = match asked {
+            "" => self.default_runtime(config),
+            name => name,
+        };
+        match name {
+            PROCESS | "runc" | "io.containerd.runc.v2" => Ok(PROCESS),
+            RUNTIME => match self.unavailable(config) {
+                None => Ok(RUNTIME),
+                Some(why) => Err(RuntimeError::InvalidArgument(format!(
+                    "the runtime \"vm\" is not available: {why}"
+                ))),
+            },
+            other => Err(RuntimeError::InvalidArgument(format!(
+                "unknown or invalid runtime name: {other}; there are \"process\" and \"vm\""
+            ))),
+        }
     }
-    if !settings.agent.is_file() {
-        return Some(format!(
-            "there is no {}: it is built beside coracled",
-            settings.agent.display()
-        ));
+
+    /// The runtime of containers that name none.
+    pub(crate) fn default_runtime<'a>(&self, config: &'a Config) -> &'a str {
+        match config.default_runtime.as_str() {
+            "auto" => match self.unavailable(config) {
+                None if config.machine.accelerator == "kvm" => RUNTIME,
+                _ => PROCESS,
+            },
+            name => name,
+        }
     }
-    None
+
+    /// All runtimes that there are, with the program of each.
+    pub(crate) fn runtimes(&self, config: &Config) -> BTreeMap<String, String> {
+        let shim = config.shim.to_string_lossy().into_owned();
+        let mut runtimes = BTreeMap::from([(PROCESS.to_owned(), shim.clone())]);
+        if self.unavailable(config).is_none() {
+            runtimes.insert(RUNTIME.to_owned(), shim);
+        }
+        runtimes
+    }
+
+    /// Why there are no machines here, if so.
+    pub(crate) fn unavailable(&self, config: &Config) -> Option<String> {
+        let settings = &config.machine;
+        if settings.qemu.is_none() {
+            return Some("there is no qemu-system-x86_64; install qemu-system-x86".into());
+        }
+        if config.host.rootless {
+            return Some("a rootless daemon has no machines yet".into());
+        }
+        if !settings.agent.is_file() {
+            return Some(format!(
+                "there is no {}: it is built beside coracled",
+                settings.agent.display()
+            ));
+        }
+        if !matches!(self.kernels.default_name(), Ok(Some(_))) {
+            return Some(
+                "there is no kernel; install one with \"coracle system kernel install\"".into(),
+            );
+        }
+        None
+    }
 }
 
 /// Whether a container runs in a machine.
@@ -126,7 +176,7 @@ pub(crate) fn layer(dirs: &Dirs) -> PathBuf {
 
 /// The machine of a container; its disks are made, if they aren't there.
 pub(crate) async fn config(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     record: &Record,
     dirs: &Dirs,
     interfaces: Vec<MachineInterface>,
@@ -137,7 +187,7 @@ pub(crate) async fn config(
         RuntimeError::InvalidState("qemu-system-x86_64 is gone; install it again".into())
     })?;
     let host_config = &record.host_config;
-    let boot = boot(engine).await?;
+    let boot = boot(engine, record).await?;
     let image = image(engine, record).await?;
     make_layer(
         &layer(dirs),
@@ -169,11 +219,27 @@ struct Boot {
     kernel_args: Vec<String>,
 }
 
-async fn boot(_engine: &Engine) -> Result<Boot> {
-    Err(RuntimeError::InvalidState("no kernel is installed".into()))
+/// The kernel that a container asks for, or the default one, and its initial RAM disk.
+async fn boot(engine: &Arc<Engine>, record: &Record) -> Result<Boot> {
+    let (engine, record) = (engine.clone(), record.clone());
+    blocking(move || {
+        let annotations = &record.host_config.annotations;
+        let kernels = &engine.machines.kernels;
+        let name = annotations.get(KERNEL).map(String::as_str);
+        let kernel = kernels.resolve(name)?;
+        let initrd = kernels.initrd_for(&kernel, &engine.config.machine.agent)?;
+        let more = annotations.get(KERNEL_ARGS).map(String::as_str);
+        let more = more.unwrap_or_default().split_whitespace();
+        Ok(Boot {
+            kernel: kernel.image,
+            initrd,
+            kernel_args: more.map(str::to_owned).collect(),
+        })
+    })
+    .await
 }
 
-async fn image(_engine: &Engine, _record: &Record) -> Result<PathBuf> {
+async fn image(_engine: &Arc<Engine>, _record: &Record) -> Result<PathBuf> {
     Err(RuntimeError::InvalidState("no image".into()))
 }
 

@@ -28,6 +28,7 @@ pub(crate) fn convert(from: coracle_cgroup::Stats) -> Stats {
             limit: pids.limit,
         }),
         io: io(&from.io),
+        networks: Vec::new(),
     }
 }
 

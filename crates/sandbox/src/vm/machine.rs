@@ -1,0 +1,123 @@
+//! Starts a container's machine: a copy of a template, or by booting it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_guest::Agent;
+use coracle_network::tap;
+use coracle_task::MachineConfig;
+use coracle_task::TaskConfig;
+use coracle_vmm::Accelerator;
+use coracle_vmm::Disk;
+use coracle_vmm::Machine;
+use coracle_vmm::MachineSpec;
+use coracle_vmm::Nic;
+use coracle_vmm::Qemu;
+use coracle_vmm::Shape;
+use coracle_vmm::Slot;
+use coracle_vmm::Template;
+use coracle_vmm::Vmm;
+
+use super::from_vmm;
+use crate::Result;
+use crate::SandboxError;
+
+/// How long a copy may take until its agent answers. Many may be starting on a busy host.
+const CLONE: Duration = Duration::from_secs(20);
+/// The same of a machine that boots.
+const BOOT: Duration = Duration::from_secs(120);
+
+/// What machines of this configuration have in common.
+pub(crate) fn shape(config: &MachineConfig) -> Result<Shape> {
+    let accelerator = match config.accelerator.as_str() {
+        "kvm" => Accelerator::Kvm,
+        "tcg" => Accelerator::Tcg,
+        other => {
+            let message = format!("there is no accelerator {other:?}");
+            return Err(SandboxError::internal(message));
+        }
+    };
+    Ok(Shape {
+        kernel: config.kernel.clone(),
+        initrd: config.initrd.clone(),
+        kernel_args: config.kernel_args.clone(),
+        cpus: config.cpus,
+        memory: config.memory,
+        accelerator,
+    })
+}
+
+/// Starts it, and waits until its agent answers. `whole`: with network cards.
+pub(crate) async fn start(
+    task: &TaskConfig,
+    config: &MachineConfig,
+    whole: bool,
+) -> Result<(Arc<dyn Machine>, Agent)> {
+    let vmm = Qemu::new(&config.qemu).map_err(from_vmm)?;
+    let template = match &config.templates {
+        Some(templates) => {
+            let key = vmm.key(&shape(config)?).map_err(from_vmm)?;
+            Template::open(&templates.join(key)).ok()
+        }
+        None => None,
+    };
+    if let Some(template) = template {
+        let cloned = async {
+            let machine = vmm.clone_from(&template, spec(task, config, whole)?).await;
+            connect(machine.map_err(from_vmm)?, CLONE).await
+        };
+        match cloned.await {
+            Ok(started) => return Ok(started),
+            // A template is never a reason for a start to fail.
+            Err(error) => complain(&error),
+        }
+    }
+    let machine = vmm.boot(spec(task, config, whole)?).await;
+    connect(machine.map_err(from_vmm)?, BOOT).await
+}
+
+/// Says that a template was of no use: the shim's log is its standard error.
+fn complain(error: &SandboxError) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "booting instead of cloning: {error}");
+}
+
+/// Waits for the agent; a machine that ends before says why.
+pub(crate) async fn connect(
+    machine: Box<dyn Machine>,
+    patience: Duration,
+) -> Result<(Arc<dyn Machine>, Agent)> {
+    let stream = machine
+        .agent()
+        .ok_or_else(|| SandboxError::internal("the machine has no agent"))?;
+    let machine: Arc<dyn Machine> = machine.into();
+    let ended = machine.clone();
+    let why = tokio::select! {
+        agent = tokio::time::timeout(patience, Agent::connect(stream)) => match agent {
+            Ok(Ok(agent)) => return Ok((machine, agent)),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("its agent did not answer within {} s", patience.as_secs()),
+        },
+        exit = ended.wait() => exit.to_string(),
+    };
+    let _ = machine.kill().await;
+    Err(SandboxError::internal(format!(
+        "the virtual machine did not start: {why}"
+    )))
+}
+
+fn spec(task: &TaskConfig, config: &MachineConfig, whole: bool) -> Result<MachineSpec> {
+    let mut spec = MachineSpec::new(shape(config)?, &task.id, &config.boot_log);
+    spec.root = Some(Disk::open(&config.image, Slot::Root.serial(), true).map_err(from_vmm)?);
+    spec.layer = Some(Disk::open(&config.layer, Slot::Layer.serial(), false).map_err(from_vmm)?);
+    spec.user = config.user;
+    if whole {
+        for interface in &config.interfaces {
+            let tap = tap::open(&interface.tap)
+                .map_err(|error| SandboxError::internal(error.to_string()))?;
+            let mac = interface.mac.parse().map_err(from_vmm)?;
+            spec.nics.push(Nic { tap, mac });
+        }
+    }
+    Ok(spec)
+}

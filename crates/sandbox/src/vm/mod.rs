@@ -1,0 +1,275 @@
+//! Isolation by a virtual machine of one's own.
+//!
+//! The machine's agent runs the container as [`ProcessSandbox`](crate::ProcessSandbox) does on a
+//! host; what is here starts the machine, gives it disks, network cards and shares, and passes the
+//! calls on. What the guest answers is not trusted: it is bounded by the agent's protocol, and never
+//! used as a path or an id of this host.
+//!
+//! ```text
+//!   new ── create: machine, set-up ──▶ made ── start: container ──▶ runs ── delete ──▶ gone
+//!    │                                                                                  ▲
+//!    └──── open: machine, disks ─────▶ open: files only ────────────────── delete ──────┘
+//! ```
+
+mod events;
+mod files;
+mod machine;
+mod process;
+mod setup;
+mod template;
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use coracle_guest::Agent;
+use coracle_task::ErrorKind;
+use coracle_task::ExecConfig;
+use coracle_task::MachineConfig;
+use coracle_task::NetworkStats;
+use coracle_task::Stats;
+use coracle_task::TaskConfig;
+use coracle_vmm::Machine;
+use oci_spec::runtime::LinuxResources;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use crate::Files;
+use crate::Launched;
+use crate::Result;
+use crate::Sandbox;
+use crate::SandboxError;
+use crate::Streams;
+pub use template::make as make_template;
+
+/// How long a machine may take to write its disks when it ends.
+const SHUTDOWN: Duration = Duration::from_secs(10);
+
+/// A container in a virtual machine.
+pub struct VmSandbox {
+    config: TaskConfig,
+    machine: MachineConfig,
+    state: Mutex<State>,
+    marks: Arc<Marks>,
+}
+
+/// What the guest told of its container.
+#[derive(Default)]
+pub(crate) struct Marks {
+    oom: Notify,
+    oom_killed: std::sync::atomic::AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    running: Option<Running>,
+    /// How the container is to be made in the guest, and with which streams.
+    pending: Option<(TaskConfig, Streams)>,
+    used: bool,
+}
+
+/// A machine that runs.
+#[derive(Clone)]
+pub(crate) struct Running {
+    pub(crate) machine: Arc<dyn Machine>,
+    pub(crate) agent: Agent,
+    /// Serves the shares and sockets, and listens to the guest. Ends with the last user.
+    _work: Arc<JoinSet<()>>,
+}
+
+impl VmSandbox {
+    /// A sandbox for this container, which needs a machine. Nothing is made yet.
+    pub fn new(config: &TaskConfig) -> Result<Self> {
+        let machine = config
+            .machine
+            .as_deref()
+            .ok_or_else(|| SandboxError::internal("the task has no machine"))?;
+        Ok(Self {
+            machine: machine.clone(),
+            config: config.clone(),
+            state: Mutex::default(),
+            marks: Arc::default(),
+        })
+    }
+
+    /// Starts the machine and sets it up; with the container's mounts, or for its files alone.
+    async fn make(&self, whole: bool) -> Result<TaskConfig> {
+        if std::mem::replace(&mut self.lock().used, true) {
+            return Err(SandboxError::state("the container was created already"));
+        }
+        let (machine, agent) = machine::start(&self.config, &self.machine, whole).await?;
+        // From here on `delete` ends it.
+        let plan = setup::plan(&self.config, &self.machine, whole)?;
+        let mut work = JoinSet::new();
+        let running = async {
+            let channels = agent.setup(&plan.setup).await.map_err(from_guest)?;
+            for (share, channel) in plan.shares.into_iter().zip(channels) {
+                work.spawn(setup::serve(share, channel));
+            }
+            for socket in &plan.sockets {
+                agent.listen(&socket.listen).await.map_err(from_guest)?;
+            }
+            work.spawn(events::carry(
+                agent.clone(),
+                self.marks.clone(),
+                plan.sockets,
+            ));
+            Ok::<_, SandboxError>(())
+        }
+        .await;
+        self.lock().running = Some(Running {
+            machine,
+            agent,
+            _work: Arc::new(work),
+        });
+        running?;
+        Ok(plan.config)
+    }
+
+    fn running(&self) -> Result<Running> {
+        let running = self.lock().running.clone();
+        running.ok_or_else(|| SandboxError::state("the container is not running"))
+    }
+
+    fn id(&self) -> &str {
+        &self.config.id
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Sandbox for VmSandbox {
+    async fn create(&self, streams: Streams) -> Result<i32> {
+        let config = self.make(true).await?;
+        self.lock().pending = Some((config, streams));
+        Ok(self.running()?.machine.pid())
+    }
+
+    async fn start(&self) -> Result<Launched> {
+        let pending = self.lock().pending.take();
+        let (config, streams) =
+            pending.ok_or_else(|| SandboxError::state("the container is not created"))?;
+        let running = self.running()?;
+        let streams = process::streams(streams);
+        // Made and started at once: each answer is awaited from another kernel.
+        let started = running.agent.run(self.id(), &config, streams).await;
+        let started = started.map_err(from_guest)?;
+        let mut launched = process::launched(running.clone(), started, self.marks.clone());
+        launched
+            .warnings
+            .extend(running.machine.warnings().iter().cloned());
+        Ok(launched)
+    }
+
+    async fn exec(&self, config: &ExecConfig, streams: Streams) -> Result<Launched> {
+        let running = self.running()?;
+        let streams = process::streams(streams);
+        let started = running.agent.exec(self.id(), config, streams).await;
+        let started = started.map_err(from_guest)?;
+        Ok(process::launched(running, started, self.marks.clone()))
+    }
+
+    async fn kill_all(&self, signal: i32) -> Result<()> {
+        let running = self.running()?;
+        let killed = running.agent.kill_all(self.id(), signal).await;
+        killed.map_err(from_guest)
+    }
+
+    async fn pause(&self) -> Result<()> {
+        let running = self.running()?;
+        running.agent.pause(self.id()).await.map_err(from_guest)
+    }
+
+    async fn resume(&self) -> Result<()> {
+        let running = self.running()?;
+        running.agent.resume(self.id()).await.map_err(from_guest)
+    }
+
+    async fn update(&self, resources: &LinuxResources) -> Result<()> {
+        let running = self.running()?;
+        let updated = running.agent.update(self.id(), resources).await;
+        updated.map_err(from_guest)
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        let running = self.running()?;
+        let (mut stats, interfaces) = running.agent.stats(self.id()).await.map_err(from_guest)?;
+        stats.networks = interfaces
+            .into_iter()
+            .map(|interface| NetworkStats {
+                name: interface.name,
+                rx_bytes: interface.rx_bytes,
+                rx_packets: interface.rx_packets,
+                rx_errors: interface.rx_errors,
+                rx_dropped: interface.rx_dropped,
+                tx_bytes: interface.tx_bytes,
+                tx_packets: interface.tx_packets,
+                tx_errors: interface.tx_errors,
+                tx_dropped: interface.tx_dropped,
+            })
+            .collect();
+        Ok(stats)
+    }
+
+    async fn pids(&self) -> Result<Vec<i32>> {
+        let message = "the processes of a virtual machine are not this host's";
+        Err(SandboxError::new(ErrorKind::Unsupported, message))
+    }
+
+    async fn oom(&self) {
+        self.marks.oom.notified().await;
+    }
+
+    async fn oom_killed(&self) -> bool {
+        self.marks
+            .oom_killed
+            .load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    async fn open(&self) -> Result<()> {
+        self.make(false).await.map(drop)
+    }
+
+    fn files(&self) -> Option<&dyn Files> {
+        Some(self)
+    }
+
+    async fn delete(&self) -> Result<()> {
+        let running = {
+            let mut state = self.lock();
+            state.pending = None;
+            state.running.take()
+        };
+        let Some(running) = running else {
+            return Ok(());
+        };
+        // What is removed when it ends need not be on its disk.
+        if self.config.durable {
+            let off = async {
+                let _ = running.agent.shutdown().await;
+                running.machine.wait().await;
+            };
+            if tokio::time::timeout(SHUTDOWN, off).await.is_err() {
+                let message = "the virtual machine did not write its disks in time, and was killed";
+                running.machine.kill().await.map_err(from_vmm)?;
+                return Err(SandboxError::internal(message));
+            }
+        }
+        running.machine.kill().await.map_err(from_vmm)
+    }
+}
+
+/// What the guest refuses, as the container's sandbox there said it.
+pub(crate) fn from_guest(error: coracle_guest::Error) -> SandboxError {
+    SandboxError::new(error.kind(), error.to_string())
+}
+
+pub(crate) fn from_vmm(error: coracle_vmm::Error) -> SandboxError {
+    SandboxError::internal(error.to_string())
+}

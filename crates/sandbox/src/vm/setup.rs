@@ -1,0 +1,269 @@
+//! What the guest is told before its container starts: which disks, interfaces, shares and files.
+//! The container's configuration is rewritten for the guest, where paths of this host mean nothing.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::path::PathBuf;
+
+use coracle_guest::Channel;
+use coracle_guest::File;
+use coracle_guest::Interface;
+use coracle_guest::Listen;
+use coracle_guest::Root;
+use coracle_guest::Setup;
+use coracle_guest::Share;
+use coracle_guest::Time;
+use coracle_share::ServeOptions;
+use coracle_task::ErrorKind;
+use coracle_task::MachineConfig;
+use coracle_task::MachineInterface;
+use coracle_task::Rootfs;
+use coracle_task::TaskConfig;
+use oci_spec::runtime::Mount;
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
+use rustix::fs::ResolveFlags;
+
+use crate::Result;
+use crate::SandboxError;
+
+/// The guest's directory for what belongs to containers.
+const GUEST: &str = "/run/coracle";
+/// The mark of a mount of a part of its source (`spec`'s way of saying it).
+const SUBDIR: &str = "X-mount.subdir=";
+/// The most bytes of a file that is copied into the guest.
+const MAX_COPY: u64 = 1 << 20;
+
+/// All that is done to make a machine ready.
+pub(crate) struct Plan {
+    pub(crate) setup: Setup,
+    /// What is served on the channels of `setup.shares`, in their order.
+    pub(crate) shares: Vec<Source>,
+    pub(crate) sockets: Vec<Socket>,
+    /// The container, as the guest is to make it.
+    pub(crate) config: TaskConfig,
+}
+
+/// A directory or file of this host that the guest sees.
+pub(crate) struct Source {
+    file: OwnedFd,
+    options: ServeOptions,
+}
+
+/// A unix socket of this host that the guest reaches by one of its own.
+pub(crate) struct Socket {
+    pub(crate) listen: Listen,
+    pub(crate) path: PathBuf,
+}
+
+/// Serves a share for as long as the guest is there.
+pub(crate) async fn serve(source: Source, channel: Channel) {
+    // It ends with the guest, and nobody is left to be told.
+    let _ = coracle_share::serve(channel, source.file, source.options).await;
+}
+
+/// Works out what to do. `whole`: with everything that the container sees, else its disks alone.
+pub(crate) fn plan(config: &TaskConfig, machine: &MachineConfig, whole: bool) -> Result<Plan> {
+    let mut plan = Plan {
+        setup: basics(config).map_err(|error| {
+            SandboxError::internal(format!("cannot read random numbers: {error}"))
+        })?,
+        shares: Vec::new(),
+        sockets: Vec::new(),
+        config: guest_config(config),
+    };
+    if !whole {
+        return Ok(plan);
+    }
+    plan.setup.interfaces = machine
+        .interfaces
+        .iter()
+        .map(interface)
+        .collect::<Result<_>>()?;
+    let mut mounts = plan.config.spec.mounts().clone().unwrap_or_default();
+    for (number, mount) in mounts.iter_mut().enumerate() {
+        if is_bind(mount) {
+            plan.carry(number, mount, &machine.copies)?;
+        }
+    }
+    plan.config.spec.set_mounts(Some(mounts));
+    Ok(plan)
+}
+
+/// What every machine needs: an identity of its own, and the container's disks.
+fn basics(config: &TaskConfig) -> io::Result<Setup> {
+    let now = jiff::Timestamp::now();
+    let machine_id = random::<16>()?;
+    let machine_id = machine_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Setup {
+        entropy: random::<64>()?.to_vec(),
+        time: Some(Time {
+            seconds: now.as_second(),
+            nanos: u32::try_from(now.subsec_nanosecond()).unwrap_or_default(),
+        }),
+        hostname: config.spec.hostname().clone(),
+        machine_id: Some(machine_id),
+        roots: vec![Root {
+            container: config.id.clone(),
+            image: "root".into(),
+            layer: Some("layer".into()),
+        }],
+        ..Default::default()
+    })
+}
+
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        filled += rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty())?;
+    }
+    Ok(bytes)
+}
+
+fn guest_config(config: &TaskConfig) -> TaskConfig {
+    let own = PathBuf::from(GUEST).join(&config.id);
+    TaskConfig {
+        rootfs: Rootfs::Overlay {
+            lower: vec![own.join("image")],
+            upper: own.join("layer/upper"),
+            work: own.join("layer/work"),
+        },
+        cgroup_parent: "/coracle".into(),
+        cgroup_name: config.id.clone(),
+        // The whole disk is written when the machine ends.
+        durable: false,
+        ports: Vec::new(),
+        sockets: 0,
+        machine: None,
+        ..config.clone()
+    }
+}
+
+fn interface(given: &MachineInterface) -> Result<Interface> {
+    let mac: coracle_vmm::MacAddr = given.mac.parse().map_err(super::from_vmm)?;
+    Ok(Interface {
+        mac: mac.0,
+        name: given.name.clone(),
+        mtu: Some(given.mtu),
+        addresses: given.addresses.clone(),
+        gateways: given.gateway4.into_iter().chain(given.gateway6).collect(),
+        routes: Vec::new(),
+    })
+}
+
+fn options(mount: &Mount) -> impl Iterator<Item = &str> {
+    mount.options().iter().flatten().map(String::as_str)
+}
+
+fn is_bind(mount: &Mount) -> bool {
+    mount.typ().as_deref() == Some("bind")
+        || options(mount).any(|option| matches!(option, "bind" | "rbind"))
+}
+
+impl Plan {
+    /// Brings the source of a bind mount into the guest, and has the mount refer to it there.
+    fn carry(&mut self, number: usize, mount: &mut Mount, copies: &[PathBuf]) -> Result<()> {
+        let source = mount.source().clone().unwrap_or_default();
+        let failed = |error: io::Error| {
+            let kind = match error.kind() {
+                io::ErrorKind::NotFound => ErrorKind::InvalidArgument,
+                _ => ErrorKind::Internal,
+            };
+            let message = format!("cannot mount {}: {error}", source.display());
+            SandboxError::new(kind, message)
+        };
+        if copies.contains(&source) {
+            let target = format!("{GUEST}/files/{number}");
+            self.setup.files.push(copy(&source, &target).map_err(failed)?);
+            mount.set_source(Some(target.into()));
+            return Ok(());
+        }
+        let read_only = options(mount).any(|option| matches!(option, "ro" | "rro"));
+        let recursive = options(mount).any(|option| option == "rbind");
+        let subdir = options(mount).find_map(|option| option.strip_prefix(SUBDIR));
+        let file = open(&source, subdir).map_err(failed)?;
+        let metadata = fs::File::from(file.try_clone().map_err(failed)?)
+            .metadata()
+            .map_err(failed)?;
+        let kind = metadata.file_type();
+        let target = if kind.is_socket() {
+            self.relay(number, &source, &metadata)
+        } else if kind.is_dir() || kind.is_file() {
+            let target = format!("{GUEST}/shares/{number}");
+            self.setup.shares.push(Share {
+                target: target.clone(),
+                is_dir: kind.is_dir(),
+                read_only,
+            });
+            let mut options = ServeOptions::default();
+            options.read_only = read_only;
+            options.recursive = recursive;
+            self.shares.push(Source { file, options });
+            target
+        } else {
+            let message = format!(
+                "cannot mount {}: only directories, files and unix sockets can be shared with a \
+                 virtual machine",
+                source.display()
+            );
+            return Err(SandboxError::new(ErrorKind::Unsupported, message));
+        };
+        let kept = options(mount).filter(|option| !option.starts_with(SUBDIR));
+        let kept: Vec<String> = kept.map(str::to_owned).collect();
+        mount.set_options(Some(kept));
+        mount.set_source(Some(target.into()));
+        Ok(())
+    }
+
+    /// A socket in the guest whose connections go to one of this host.
+    fn relay(&mut self, number: usize, path: &Path, metadata: &fs::Metadata) -> String {
+        let target = format!("{GUEST}/sockets/{number}");
+        self.sockets.push(Socket {
+            listen: Listen {
+                relay: u32::try_from(number).unwrap_or(u32::MAX),
+                path: target.clone(),
+                mode: metadata.mode() & 0o777,
+                uid: metadata.uid(),
+                gid: metadata.gid(),
+            },
+            path: path.to_owned(),
+        });
+        target
+    }
+}
+
+/// Opens what is to be shared, without following what is not the host's own.
+fn open(source: &Path, subdir: Option<&str>) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let whole = rustix::fs::open(source, flags, Mode::empty())?;
+    match subdir {
+        None => Ok(whole),
+        Some(part) => Ok(rustix::fs::openat2(
+            &whole,
+            part,
+            flags,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+        )?),
+    }
+}
+
+fn copy(source: &Path, target: &str) -> io::Result<File> {
+    use std::io::Read;
+    let file = fs::File::open(source)?;
+    let metadata = file.metadata()?;
+    let mut data = Vec::new();
+    file.take(MAX_COPY).read_to_end(&mut data)?;
+    Ok(File {
+        path: target.to_owned(),
+        mode: metadata.mode() & 0o7777,
+        uid: metadata.uid(),
+        gid: metadata.gid(),
+        data,
+    })
+}
