@@ -63,11 +63,14 @@ pub(crate) fn ensure(netlink: &mut Netlink, network: &Network) -> Result<u32> {
 fn make(netlink: &mut Netlink, network: &Network) -> Result<Link> {
     let name = network.bridge.as_str();
     let mac = MacAddr::from_ip(network.ipv4.gateway);
-    netlink
-        .add_bridge(name, mac, network.mtu)
-        .and_then(|()| netlink.link(name))
-        .and_then(|link| link.ok_or_else(|| io::Error::other("it vanished")))
-        .map_err(Error::netlink(format!("create bridge {name}")))
+    match netlink.add_bridge(name, mac, network.mtu) {
+        // Somebody else of us was quicker.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result,
+    }
+    .and_then(|()| netlink.link(name))
+    .and_then(|link| link.ok_or_else(|| io::Error::other("it vanished")))
+    .map_err(Error::netlink(format!("create bridge {name}")))
 }
 
 fn sysctls(network: &Network) -> io::Result<()> {

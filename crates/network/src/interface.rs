@@ -4,7 +4,7 @@
 //! container, or a machine's init in its own. One socket and three requests for any number of
 //! interfaces: in an emulated machine each system call counts. Blocking, and needs no runtime.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -258,7 +258,7 @@ fn find<'a>(
 /// Interfaces that have each other's names get out of each other's way first.
 fn make_room(found: &[(&Link, &Interface)], links: &[Link]) -> Result<Vec<Message>> {
     let renamed: Vec<_> = found.iter().filter(|(l, i)| l.name != i.name).collect();
-    let mut wanted = HashSet::new();
+    let mut wanted = BTreeSet::new();
     let mut changes = Vec::new();
     for (_, interface) in found {
         let name = interface.name.as_str();

@@ -7,6 +7,7 @@ use std::io;
 use crate::bridge;
 use crate::endpoint::{Endpoint, Place};
 use crate::error::{Error, Result};
+use crate::netlink::link::set_up;
 use crate::netlink::make::plug_in;
 use crate::netlink::{Netlink, is_absent};
 use crate::network::Network;
@@ -83,23 +84,24 @@ pub(crate) fn unplug(endpoint: &Endpoint) -> Result<()> {
 
 /// Puts a live endpoint's port back onto its bridge if it isn't there. A veth pair that is gone is
 /// made anew; a tap is too, but only a machine that opens it will be heard on it.
-pub(crate) fn repair(
-    netlink: &mut Netlink,
-    bridge: u32,
-    network: &Network,
-    endpoint: &Endpoint,
-) -> Result<()> {
+pub(crate) fn repair(network: &Network, endpoint: &Endpoint) -> Result<()> {
     let failed = |e| Error::netlink(format!("restore {}", endpoint.host_ifname))(e);
-    match netlink.link(&endpoint.host_ifname).map_err(failed)? {
-        Some(port) if port.master == Some(bridge) => Ok(()),
-        Some(port) => {
-            match bridge::enslave(netlink, port.index, bridge, network) {
+    let mut netlink = Netlink::open().map_err(failed)?;
+    let bridge = netlink.link(&network.bridge).map_err(failed)?;
+    let port = netlink.link(&endpoint.host_ifname).map_err(failed)?;
+    match (port, bridge.map(|b| b.index)) {
+        (Some(port), Some(bridge)) if port.master == Some(bridge) && port.up => Ok(()),
+        (Some(port), Some(bridge)) => {
+            let enslaved = bridge::enslave(&mut netlink, port.index, bridge, network);
+            match enslaved.and_then(|()| netlink.change(set_up(port.index))) {
                 // Gone meanwhile: its container ended.
                 Err(e) if is_absent(&e) => Ok(()),
                 result => result.map_err(failed),
             }
         }
-        None => {
+        // Somebody took the bridge away again: that is told, and mended next.
+        (Some(_), None) => Ok(()),
+        (None, _) => {
             if let Place::Machine(_) = endpoint.place {
                 tracing::warn!(
                     "tap {} of {} was removed: the machine is off network {} until it starts again",

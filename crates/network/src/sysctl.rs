@@ -1,7 +1,7 @@
 //! Kernel settings under `/proc/sys/net`: those of the calling thread's network namespace.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 
 /// Sets one, unless it has the value already: it may be read-only where it is right.
 pub(crate) fn set(name: &str, value: &str) -> io::Result<()> {
@@ -13,7 +13,9 @@ pub(crate) fn set(name: &str, value: &str) -> io::Result<()> {
 }
 
 fn write(path: &str, value: &str) -> io::Result<()> {
-    fs::write(path, value)
+    // Without a wish to make it: where it isn't there, that would be refused for another reason.
+    let open = fs::OpenOptions::new().write(true).open(path);
+    open.and_then(|mut file| file.write_all(value.as_bytes()))
         .map_err(|e| io::Error::new(e.kind(), format!("set {path} to {value}: {e}")))
 }
 

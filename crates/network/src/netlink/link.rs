@@ -23,7 +23,7 @@ pub(super) const AF_UNSPEC: u8 = 0;
 pub(super) const IFF_UP: u32 = 1;
 
 /// `struct ifinfomsg`.
-const IFINFOMSG: usize = 16;
+pub(super) const IFINFOMSG: usize = 16;
 
 /// An interface as the kernel describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]

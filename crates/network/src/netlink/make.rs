@@ -11,7 +11,7 @@ use super::wire::Message;
 use super::{NLM_F_CREATE, NLM_F_EXCL, Netlink};
 use crate::mac::MacAddr;
 
-const RTM_DELLINK: u16 = 17;
+pub(super) const RTM_DELLINK: u16 = 17;
 const RTM_SETLINK: u16 = 19;
 
 const IFLA_PROTINFO: u16 = 12;

@@ -12,6 +12,8 @@ pub(crate) mod conntrack;
 pub(crate) mod link;
 #[cfg(feature = "manage")]
 pub(crate) mod make;
+#[cfg(feature = "manage")]
+pub(crate) mod monitor;
 pub(crate) mod route;
 #[cfg(feature = "manage")]
 pub(crate) mod tables;

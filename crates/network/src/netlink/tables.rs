@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::Netlink;
 use super::address::{AF_INET, AF_INET6, IFA_ADDRESS, IFA_LOCAL};
 use super::route::{RT_SCOPE_LINK, RT_TABLE_MAIN, RTA_DST, RTA_OIF, RTMSG, RTN_UNICAST};
-use super::wire::{Message, Reply, read_u32};
+use super::wire::{Attributes, Message, Reply, read_u32};
 use crate::subnet::Subnet;
 
 const RTM_GETADDR: u16 = 22;
@@ -15,7 +15,7 @@ const RTA_TABLE: u16 = 15;
 const AF_UNSPEC: u8 = 0;
 
 /// `struct ifaddrmsg`.
-const IFADDRMSG: usize = 8;
+pub(super) const IFADDRMSG: usize = 8;
 
 /// An address that an interface has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,12 @@ fn read_ip(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
+/// The address of an `RTM_*ADDR`.
+pub(super) fn read_address(attributes: Attributes<'_>) -> Option<IpAddr> {
+    let local = attributes.value(IFA_LOCAL);
+    read_ip(local.or_else(|| attributes.value(IFA_ADDRESS))?)
+}
+
 impl Netlink {
     /// All addresses of all interfaces.
     pub(crate) fn addresses(&mut self) -> io::Result<Vec<InterfaceAddress>> {
@@ -51,13 +57,9 @@ impl Netlink {
             || Message::new(RTM_GETADDR, 0, &fixed),
             |reply| {
                 let fixed = reply.fixed(IFADDRMSG)?;
-                let attributes = reply.attributes(IFADDRMSG);
-                let ip = attributes
-                    .value(IFA_LOCAL)
-                    .or_else(|| attributes.value(IFA_ADDRESS))?;
                 Some(InterfaceAddress {
                     index: read_u32(fixed, 4)?,
-                    ip: read_ip(ip)?,
+                    ip: read_address(reply.attributes(IFADDRMSG))?,
                     prefix: *fixed.get(1)?,
                     link_local: *fixed.get(3)? == RT_SCOPE_LINK,
                 })

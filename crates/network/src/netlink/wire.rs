@@ -94,6 +94,8 @@ pub(crate) struct Reply<'a> {
     pub(super) kind: u16,
     pub(super) flags: u16,
     pub(super) sequence: u32,
+    /// The socket that asked for it; the kernel is 0.
+    pub(super) port: u32,
     body: &'a [u8],
 }
 
@@ -137,6 +139,7 @@ pub(super) fn replies(mut buffer: &[u8]) -> impl Iterator<Item = io::Result<Repl
             kind: read_u16(buffer, 4)?,
             flags: read_u16(buffer, 6)?,
             sequence: read_u32(buffer, 8)?,
+            port: read_u32(buffer, 12)?,
             body,
         };
         buffer = buffer.get(length.next_multiple_of(4)..).unwrap_or_default();

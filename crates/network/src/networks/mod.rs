@@ -3,8 +3,9 @@
 mod attach;
 mod publish;
 mod topology;
+mod watch;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,8 +15,10 @@ use tokio::sync::OwnedMutexGuard;
 use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::error::{Result, blocking};
+use crate::nft::elements::Elements;
 use crate::nft::{self, Firewall, rules};
 use crate::pools;
+use crate::port;
 use crate::ports::{Exposure, Ports, all_elements};
 use crate::state::{self, EndpointsFile, Entry, NetworksFile, State};
 
@@ -49,6 +52,7 @@ struct Inner {
     firewall: Firewall,
     ports: Ports,
     warnings: Vec<String>,
+    watch: watch::Watch,
 }
 
 impl Networks {
@@ -91,6 +95,7 @@ impl Networks {
                 firewall,
                 ports: Ports::default(),
                 warnings,
+                watch: watch::Watch::default(),
             }),
         };
         Ok(networks)
@@ -105,6 +110,9 @@ impl Networks {
     /// Makes kernel and memory agree with what runs: bridges and firewall are made (again), live
     /// endpoints are put back onto their bridges, all others are released with their ports. To be
     /// called once, before anything is attached. Containers that run notice nothing.
+    ///
+    /// From then on bridges, ports and rules that somebody else removes are made again within
+    /// moments, as long as a handle is there.
     ///
     /// # Errors
     /// If bridges or rules can't be made. A single endpoint that can't be restored is only logged.
@@ -140,11 +148,13 @@ impl Networks {
             state.generation += 1;
         }
         self.save_endpoints().await?;
+        // Before: what is lost meanwhile is made good too.
+        self.watch();
         self.make(true).await
     }
 
-    /// Makes bridges and firewall rules (again) where they aren't as they should be: after
-    /// somebody else's `nft flush ruleset`, for one.
+    /// Makes bridges and firewall rules (again) where they aren't as they should be. Needed only
+    /// where the kernel doesn't tell of changes, which is logged.
     ///
     /// # Errors
     /// As [`Networks::restore`].
@@ -154,23 +164,58 @@ impl Networks {
 
     async fn make(&self, restoring: bool) -> Result<()> {
         let _topology = self.inner.topology.lock().await;
+        self.make_links(restoring).await?;
+        let published = {
+            let state = self.state();
+            // Otherwise the firewall knows better: ports may be on their way to it.
+            restoring.then(|| all_elements(&state.exposed, self.inner.config.userland_proxy))
+        };
+        self.make_rules(published).await
+    }
+
+    /// Makes bridges as they should be, and puts the endpoints back onto them. To be called with
+    /// `topology` held.
+    async fn make_links(&self, restoring: bool) -> Result<()> {
         let (networks, endpoints) = {
             let state = self.state();
             let networks: Vec<_> = state.networks.values().map(|e| e.network.clone()).collect();
-            (
-                networks,
-                state.endpoints.values().cloned().collect::<Vec<_>>(),
-            )
+            let endpoints: Vec<_> = state.endpoints.values().cloned().collect();
+            (networks, endpoints)
         };
         let config = self.inner.config.clone();
-        blocking(move || topology::make_bridges(&config, &networks, &endpoints, restoring)).await?;
-        let (networks, published) = {
-            let state = self.state();
-            // Otherwise the firewall knows better: ports may be on their way to it.
-            let published =
-                restoring.then(|| all_elements(&state.exposed, self.inner.config.userland_proxy));
-            (self.rules(&state), published)
+        let live = restoring.then(|| endpoints.clone());
+        blocking(move || topology::make_bridges(&config, &networks, live.as_deref())).await?;
+        for endpoint in endpoints {
+            self.mend_endpoint(&endpoint)
+                .await
+                .unwrap_or_else(|e| tracing::warn!("endpoint of {}: {e}", endpoint.id));
+        }
+        Ok(())
+    }
+
+    /// Puts an endpoint back onto its bridge, if it is still wanted there.
+    async fn mend_endpoint(&self, endpoint: &Endpoint) -> Result<()> {
+        // Without it, one that is just being attached or detached would be made between two steps.
+        let guard = self.exclusive(&endpoint.id).await;
+        let key = (endpoint.network.clone(), endpoint.id.clone());
+        let (network, endpoint) = {
+            let mut state = self.state();
+            match state.endpoints.get(&key).cloned() {
+                Some(now) if now == *endpoint => (state.entry(&key.0)?.network.clone(), now),
+                _ => return Ok(()),
+            }
         };
+        blocking(move || {
+            let _guard = guard;
+            port::repair(&network, &endpoint)
+        })
+        .await
+    }
+
+    /// Makes the firewall's table anew, with other published ports if they are given. To be called
+    /// with `topology` held.
+    async fn make_rules(&self, published: Option<BTreeMap<String, Elements>>) -> Result<()> {
+        let networks = self.rules(&self.state());
         self.inner.firewall.reset(networks, published).await
     }
 

@@ -1,7 +1,5 @@
 //! Networks: made, found, removed, and kept in the kernel.
 
-use std::collections::HashMap;
-
 use super::Networks;
 use crate::config::Config;
 use crate::endpoint::Endpoint;
@@ -10,7 +8,7 @@ use crate::netlink::Netlink;
 use crate::network::{DEFAULT_NETWORK, Network, NetworkSpec, Options};
 use crate::nft::rules;
 use crate::state::Entry;
-use crate::{bridge, pools, port, random};
+use crate::{bridge, pools, random};
 
 impl Networks {
     /// All networks.
@@ -104,7 +102,7 @@ impl Networks {
     async fn make_new(&self, network: Network, rules: rules::Networks) -> Result<()> {
         self.save_networks().await?;
         let config = self.inner.config.clone();
-        blocking(move || make_bridges(&config, &[network], &[], false)).await?;
+        blocking(move || make_bridges(&config, &[network], None)).await?;
         self.inner.firewall.reset(rules, None).await
     }
 
@@ -191,37 +189,28 @@ fn plan(
     })
 }
 
-/// Makes bridges as they should be, and puts live endpoints back onto them.
+/// Makes bridges as they should be; with `live`, ports of others than these are removed.
 pub(super) fn make_bridges(
     config: &Config,
     networks: &[Network],
-    endpoints: &[Endpoint],
-    remove_stale: bool,
+    live: Option<&[Endpoint]>,
 ) -> Result<()> {
     if config.ip_forward {
         bridge::enable_forwarding(networks.iter().any(|n| n.ipv6.is_some()))?;
     }
     let mut netlink = Netlink::open().map_err(Error::netlink("open a netlink socket"))?;
-    let live: HashMap<&str, &Endpoint> = endpoints
-        .iter()
-        .map(|e| (e.host_ifname.as_str(), e))
-        .collect();
     for network in networks {
         let index = bridge::ensure(&mut netlink, network)?;
         if !config.userland_proxy {
             bridge::enable_route_localnet(network)?;
         }
-        if remove_stale {
+        if let Some(live) = live {
             let failed = |e| Error::netlink(format!("clear bridge {}", network.bridge))(e);
             for stale in bridge::ports(&mut netlink, index).map_err(failed)? {
-                if !live.contains_key(stale.name.as_str()) {
+                if !live.iter().any(|e| e.host_ifname == stale.name) {
                     netlink.delete_link(&stale.name).map_err(failed)?;
                 }
             }
-        }
-        for endpoint in endpoints.iter().filter(|e| e.network == network.id) {
-            port::repair(&mut netlink, index, network, endpoint)
-                .unwrap_or_else(|e| tracing::warn!("endpoint of {}: {e}", endpoint.id));
         }
     }
     Ok(())

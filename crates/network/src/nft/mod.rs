@@ -9,10 +9,11 @@ pub(crate) mod elements;
 mod json;
 pub(crate) mod rules;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -24,10 +25,34 @@ use rules::Networks;
 /// How many changes go into one transaction at most.
 const BATCH: usize = 256;
 
+/// How many of our last `nft` processes are remembered.
+const REMEMBERED: usize = 64;
+
 /// A handle of the firewall.
 #[derive(Clone, Debug)]
 pub(crate) struct Firewall {
     requests: mpsc::Sender<Request>,
+    runs: Runs,
+    applied: bool,
+}
+
+/// The last processes that we had change the table.
+#[derive(Clone, Debug, Default)]
+struct Runs(Arc<Mutex<VecDeque<u32>>>);
+
+impl Runs {
+    fn add(&self, process: u32) {
+        let mut runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if runs.len() == REMEMBERED {
+            runs.pop_front();
+        }
+        runs.push_back(process);
+    }
+
+    fn contains(&self, process: u32) -> bool {
+        let runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.contains(&process)
+    }
 }
 
 struct Request {
@@ -52,15 +77,32 @@ impl Firewall {
     /// remembered but never applied.
     pub(crate) fn start(nft: Option<PathBuf>, table: String) -> Self {
         let (requests, receiver) = mpsc::channel(BATCH);
+        let runs = Runs::default();
+        let applied = nft.is_some();
         let keeper = Keeper {
             nft,
             table,
+            runs: runs.clone(),
             networks: Networks::default(),
             published: BTreeMap::new(),
             elements: Elements::new(),
         };
         tokio::spawn(keeper.run(receiver));
-        Self { requests }
+        Self {
+            requests,
+            runs,
+            applied,
+        }
+    }
+
+    /// Whether rules are applied, not only remembered.
+    pub(crate) fn is_applied(&self) -> bool {
+        self.applied
+    }
+
+    /// Whether a process is one of those that make our own changes.
+    pub(crate) fn is_own(&self, process: u32) -> bool {
+        self.runs.contains(process)
     }
 
     pub(crate) async fn reset(
@@ -106,6 +148,7 @@ impl Firewall {
 struct Keeper {
     nft: Option<PathBuf>,
     table: String,
+    runs: Runs,
     networks: Networks,
     /// Who published what.
     published: BTreeMap<String, Elements>,
@@ -208,12 +251,13 @@ impl Keeper {
             return Ok(());
         };
         let input = json::transaction(&self.table, &commands).to_string();
-        blocking(move || run(&nft, &input)).await
+        let runs = self.runs.clone();
+        blocking(move || run(&nft, &input, &runs)).await
     }
 }
 
 /// Runs one transaction.
-fn run(nft: &Path, input: &str) -> Result<()> {
+fn run(nft: &Path, input: &str, runs: &Runs) -> Result<()> {
     let failed = |e: std::io::Error| Error::Firewall(format!("run {}: {e}", nft.display()));
     let mut process = Process::new(nft)
         .args(["-j", "-f", "-"])
@@ -223,6 +267,8 @@ fn run(nft: &Path, input: &str) -> Result<()> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(failed)?;
+    // Before it can have changed anything.
+    runs.add(process.id());
     if let Some(mut stdin) = process.stdin.take() {
         match stdin.write_all(input.as_bytes()) {
             // It refused before it had read all: its words say more.
@@ -297,6 +343,7 @@ mod tests {
             let mut keeper = Keeper {
                 nft: None,
                 table: String::new(),
+                runs: Runs::default(),
                 networks: Networks::default(),
                 published: BTreeMap::new(),
                 elements: Elements::new(),

@@ -1,5 +1,6 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use coracle_network::{EndpointConfig, Networks, PortRequest, Proto, create_netns};
 
@@ -192,4 +193,129 @@ fn a_failed_firewall_is_told_and_nothing_stays() {
 
 fn ip_links() -> String {
     ip("-o link")
+}
+
+/// Waits until something is so; how long it took.
+fn eventually(what: &str, so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !so() {
+        assert!(start.elapsed() < Duration::from_secs(5), "never: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    eprintln!("{what}: {:?}", start.elapsed());
+}
+
+#[test]
+fn what_others_remove_comes_back_by_itself() {
+    on_host(|host| async move {
+        let config = coracle_network::Config {
+            ipv6: true,
+            ..host.config()
+        };
+        let networks = host.networks(config).await;
+        let outside = host.outside().await;
+        let a = host.container(&networks, "a").await;
+        let b = host.container(&networks, "b").await;
+        echo(a.netns(), addr("172.17.0.2:80"));
+        echo(Some(&outside), addr("10.9.0.2:80"));
+        let published = networks.publish(&[request()]).unwrap();
+        let address = Some("172.17.0.2".parse().unwrap());
+        networks
+            .expose("a", published.mappings(), address, None)
+            .await
+            .unwrap();
+        let all = || {
+            let from_b = |to| within(b.netns().unwrap(), || ask(addr(to))).is_ok();
+            within(&outside, || ask(addr("10.9.0.1:8080"))).is_ok()
+                && from_b("172.17.0.2:80")
+                && from_b("10.9.0.2:80")
+        };
+        let table = || nft("list table inet coracle-default");
+        let (rules, bridge) = (table(), ip("-o addr show coracle0"));
+        let bridge_is_back = || {
+            let link = ip("-o link");
+            let addresses = || ip("-o addr show coracle0");
+            let same = |part: &str| addresses().contains(part) && bridge.contains(part);
+            link.contains("coracle0: <") && same("172.17.0.1/16") && same("inet6 fd")
+        };
+        assert!(all());
+
+        for flush in [
+            "flush ruleset",
+            "flush table inet coracle-default",
+            "flush chain inet coracle-default forward",
+            "flush map inet coracle-default any4_port",
+            "delete table inet coracle-default",
+        ] {
+            nft(flush);
+            eventually(flush, || {
+                nft("list tables").contains("coracle-default") && table() == rules
+            });
+            assert!(all(), "{flush}");
+        }
+        for damage in [
+            "link delete coracle0".to_owned(),
+            "addr flush dev coracle0".to_owned(),
+            "link set coracle0 down".to_owned(),
+            format!("link set {} nomaster", a.host_ifname),
+            format!("link set {} down", a.host_ifname),
+            format!("link delete {}", a.host_ifname),
+        ] {
+            ip(&damage);
+            eventually(&damage, || bridge_is_back() && all());
+        }
+        assert_eq!(table(), rules);
+    });
+}
+
+#[test]
+fn who_detaches_while_it_is_watched_stays_detached() {
+    on_host(|host| async move {
+        let networks = host.networks(host.config()).await;
+        let default = networks.default_network().unwrap().id;
+        for round in 0..20 {
+            let a = host.container(&networks, "a").await;
+            // Something to repair all the time.
+            if round % 4 == 0 {
+                ip("link set coracle0 down");
+            }
+            networks.detach(&default, "a").await.unwrap();
+            assert!(!ip("-o link").contains(&a.host_ifname));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(!ip("-o link").contains("veth"), "{}", ip("-o link"));
+    });
+}
+
+#[test]
+fn a_watched_table_is_not_made_anew_for_our_own_changes() {
+    on_host(|host| async move {
+        let networks = host.networks(host.config()).await;
+        let handle = || {
+            let table = nft("-a list table inet coracle-default");
+            table.lines().next().unwrap().to_owned()
+        };
+        let mapping = coracle_network::PortMapping {
+            host_port: 9,
+            ..networks.publish(&[request()]).unwrap().mappings()[0]
+        };
+        let before = handle();
+        for _ in 0..5 {
+            let address = Some("172.17.0.2".parse().unwrap());
+            networks
+                .expose("a", vec![mapping], address, None)
+                .await
+                .unwrap();
+            networks.unexpose("a").await.unwrap();
+        }
+        nft("add table inet others");
+        nft("delete table inet others");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(handle(), before);
+        networks.ensure().await.unwrap();
+        let made = handle();
+        assert_ne!(made, before);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(handle(), made);
+    });
 }
