@@ -1,0 +1,152 @@
+//! The seam: what every VMM does.
+
+use std::fmt;
+use std::path::Path;
+
+use async_trait::async_trait;
+use tokio::net::UnixStream;
+
+use crate::error::Result;
+use crate::spec::{Disk, MacAddr, MachineSpec, Nic, Shape};
+use crate::template::Template;
+
+/// Starts machines.
+#[async_trait]
+pub trait Vmm: Send + Sync {
+    /// Starts the machine from its kernel. Returns when the VMM runs it, not when it is ready.
+    ///
+    /// # Errors
+    /// What is wrong with the request, or what the VMM said when it ended. Nothing is left then.
+    async fn boot(&self, spec: MachineSpec) -> Result<Box<dyn Machine>>;
+
+    /// Starts a copy of a template. Returns when it runs.
+    ///
+    /// # Errors
+    /// [`crate::Error::Template`] if the template has another shape than the request, or can't be
+    /// read; whatever it is that failed, a cold [`Vmm::boot`] may still work.
+    async fn clone_from(&self, template: &Template, spec: MachineSpec) -> Result<Box<dyn Machine>>;
+
+    /// What a template of this shape is called: a digest of everything that shapes it.
+    ///
+    /// # Errors
+    /// If the kernel, the initrd or the VMM's program can't be found.
+    fn key(&self, shape: &Shape) -> Result<String>;
+}
+
+/// A machine. Dropping it kills it.
+#[async_trait]
+pub trait Machine: Send + Sync {
+    /// The VMM's process.
+    fn pid(&self) -> i32;
+
+    /// What of its confinement could not be had here, for the log.
+    fn warnings(&self) -> &[String];
+
+    /// The byte stream to the guest's port `agent`; once.
+    fn agent(&self) -> Option<UnixStream>;
+
+    /// Plugs a disk in. The guest finds it some time later, by its serial.
+    ///
+    /// # Errors
+    /// If the serial is taken or no place is left.
+    async fn add_disk(&self, disk: Disk) -> Result<()>;
+
+    /// Takes a plugged disk out; returns when the guest has let it go.
+    ///
+    /// # Errors
+    /// If there is none, it is in a slot, or the guest holds on to it.
+    async fn remove_disk(&self, serial: &str) -> Result<()>;
+
+    /// Plugs a network card in.
+    ///
+    /// # Errors
+    /// If the address is taken or no place is left.
+    async fn add_nic(&self, nic: Nic) -> Result<()>;
+
+    /// Takes a network card out; returns when the guest has let it go.
+    ///
+    /// # Errors
+    /// If there is none, or the guest holds on to it.
+    async fn remove_nic(&self, mac: MacAddr) -> Result<()>;
+
+    /// Stops the machine's CPUs.
+    ///
+    /// # Errors
+    /// If it has ended.
+    async fn pause(&self) -> Result<()>;
+
+    /// Lets them go on.
+    ///
+    /// # Errors
+    /// If it has ended.
+    async fn resume(&self) -> Result<()>;
+
+    /// Asks the guest to get along with so many bytes, up to the shape's memory: the rest goes back
+    /// to the host, as soon as the guest gives it.
+    ///
+    /// # Errors
+    /// If that is more than it has.
+    async fn set_memory(&self, bytes: u64) -> Result<()>;
+
+    /// Makes a writable disk's image, and the disk, this large. Never smaller.
+    ///
+    /// # Errors
+    /// If there is no such disk, it is read-only, or the image is larger.
+    async fn resize_disk(&self, serial: &str, bytes: u64) -> Result<()>;
+
+    /// Makes a template of the machine, which ends by it: for a machine with
+    /// [`MachineSpec::template`] set, and nothing plugged in.
+    ///
+    /// # Errors
+    /// If the machine isn't for that. The directory has a whole template or is untouched.
+    async fn snapshot(&self, dir: &Path) -> Result<Template>;
+
+    /// Ends the machine at once; returns when it has ended.
+    ///
+    /// # Errors
+    /// If it can't be killed.
+    async fn kill(&self) -> Result<()>;
+
+    /// Waits until the machine has ended. Any number of times, and by any number of callers.
+    async fn wait(&self) -> Exit;
+}
+
+/// How a machine ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// Why.
+    pub end: End,
+    /// The last that the VMM wrote to its standard error: at most 4 KiB.
+    pub stderr: String,
+}
+
+/// Why a machine ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The guest powered itself off.
+    PowerOff,
+    /// The guest rebooted, which machines don't do. With `panic=-1` that is a kernel's panic.
+    Reboot,
+    /// It was killed by its owner, or ended by a snapshot.
+    Killed,
+    /// The VMM died of a signal: killed by somebody else (out of memory), or a fault.
+    Signal(i32),
+    /// The VMM gave up, with this exit code.
+    Failed(i32),
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.end {
+            End::PowerOff => f.write_str("the guest powered off")?,
+            End::Reboot => f.write_str("the guest rebooted or its kernel panicked")?,
+            End::Killed => f.write_str("killed")?,
+            End::Signal(signal) => write!(f, "the VMM died of signal {signal}")?,
+            End::Failed(code) => write!(f, "the VMM exited with status {code}")?,
+        }
+        match self.stderr.trim_end() {
+            "" => Ok(()),
+            words => write!(f, ": {words}"),
+        }
+    }
+}
