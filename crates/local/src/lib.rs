@@ -25,6 +25,7 @@ mod host;
 mod ident;
 mod images;
 mod machine;
+mod names;
 mod network_api;
 mod networks;
 mod pipe;

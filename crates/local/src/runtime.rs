@@ -37,6 +37,7 @@ use crate::container::names::Containers;
 use crate::container::{create, exec, logs, recover, stats, top, wait};
 use crate::engine::{Engine, network_namespace};
 use crate::images::{self, Images};
+use crate::names::Names;
 use crate::networks::{self, Networking};
 use crate::reaper::Reaper;
 use crate::snapshots::Snapshots;
@@ -75,8 +76,13 @@ impl LocalRuntime {
         let puller = Puller::new(client.clone(), store.clone(), config.max_downloads);
         let opened = coracle_network::Networks::open(config.network.clone()).await;
         let known = containers.clone();
+        let opened = opened.map_err(networks::error)?;
+        let mut dns = config.dns.clone();
+        dns.nft = config.network.nft.clone().into_os_string();
+        let names = Names::new(dns, opened.clone(), containers.clone());
         let networks = Networking::new(
-            opened.map_err(networks::error)?,
+            opened,
+            names,
             &config.exec_root,
             config.network.userland_proxy,
             config.port_forwarder.clone(),
