@@ -28,12 +28,15 @@ pub struct EndpointConfig {
     pub mac: Option<MacAddr>,
     /// Names by which the others of the network find it.
     pub aliases: Vec<String>,
-    /// Whether the default route leads here.
+    /// Whether the default route may lead here.
     pub default_route: bool,
+    /// Of a container's networks that the default route may lead to, the one of the highest
+    /// priority gets it (`gw-priority`); of equal ones, the one whose name comes first.
+    pub gateway_priority: i64,
 }
 
 impl EndpointConfig {
-    /// `eth0` with the default route and everything else chosen by the network.
+    /// `eth0`, maybe with the default route, and everything else chosen by the network.
     #[must_use]
     pub fn new(id: impl Into<String>, network: impl Into<String>) -> Self {
         Self {
@@ -45,6 +48,7 @@ impl EndpointConfig {
             mac: None,
             aliases: Vec::new(),
             default_route: true,
+            gateway_priority: 0,
         }
     }
 
@@ -143,8 +147,17 @@ pub struct Endpoint {
     /// Names by which the others of the network find it.
     #[serde(default)]
     pub aliases: Vec<String>,
-    /// Whether the default route leads here.
+    /// Whether the default route may lead here.
     pub default_route: bool,
+    /// The highest one of a container's endpoints gets the default route.
+    #[serde(default)]
+    pub gateway_priority: i64,
+    /// Whether the IPv4 default route leads here.
+    #[serde(default)]
+    pub leads4: bool,
+    /// Whether the IPv6 default route leads here.
+    #[serde(default)]
+    pub leads6: bool,
 }
 
 impl Endpoint {
@@ -165,12 +178,11 @@ impl Endpoint {
     /// How its interface is to be: what a machine has to be told.
     #[must_use]
     pub fn interface(&self) -> Interface {
-        let gateways = self.addresses().filter(|_| self.default_route);
         let (mut gateway4, mut gateway6) = (None, None);
-        for gateway in gateways.filter_map(|a| a.gateway) {
+        for gateway in self.addresses().filter_map(|a| a.gateway) {
             match gateway {
-                IpAddr::V4(ip) => gateway4 = Some(ip),
-                IpAddr::V6(ip) => gateway6 = Some(ip),
+                IpAddr::V4(ip) => gateway4 = self.leads4.then_some(ip),
+                IpAddr::V6(ip) => gateway6 = self.leads6.then_some(ip),
             }
         }
         Interface {

@@ -200,17 +200,20 @@ impl Interface {
         Ok(())
     }
 
-    /// Its routes, default routes first.
-    fn all_routes(&self) -> impl Iterator<Item = Route> {
+    fn default_routes(&self) -> impl Iterator<Item = Route> {
         let gateway4 = self.gateway4.map(IpAddr::V4);
         let gateways = gateway4.into_iter().chain(self.gateway6.map(IpAddr::V6));
-        let default = gateways.filter_map(|gateway| {
+        gateways.filter_map(|gateway| {
             Some(Route {
                 destination: Subnet::containing(gateway, 0).ok()?,
                 gateway: Some(gateway),
             })
-        });
-        default.chain(self.routes.iter().copied())
+        })
+    }
+
+    /// Its routes, default routes first.
+    fn all_routes(&self) -> impl Iterator<Item = Route> {
+        self.default_routes().chain(self.routes.iter().copied())
     }
 
     fn has_ipv6(&self) -> bool {
@@ -318,6 +321,18 @@ pub(crate) fn apply(
         changes.extend(routes.map(|r| set_route(index, r.destination, r.gateway)));
     }
     netlink.changes(changes)
+}
+
+/// Has the default routes lead out of an interface, found by its name, as it is asked for.
+#[cfg(feature = "manage")]
+pub(crate) fn lead(netlink: &mut Netlink, interface: &Interface) -> io::Result<()> {
+    let Some(link) = netlink.link(&interface.name)? else {
+        // It has been removed from within.
+        return Ok(());
+    };
+    let default = interface.default_routes();
+    let changes = default.map(|r| set_route(link.index, r.destination, r.gateway));
+    netlink.changes(changes.collect())
 }
 
 #[cfg(test)]

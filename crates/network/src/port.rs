@@ -3,6 +3,7 @@
 //! For a container it is the outer end of a veth pair, for a machine a tap.
 
 use std::io;
+use std::os::fd::AsFd;
 
 use crate::bridge;
 use crate::endpoint::{Endpoint, Place};
@@ -11,7 +12,7 @@ use crate::netlink::link::set_up;
 use crate::netlink::make::plug_in;
 use crate::netlink::{Netlink, is_absent};
 use crate::network::Network;
-use crate::{random, tap, veth};
+use crate::{interface, netns, random, tap, veth};
 
 /// A name for a port: `veth` or `vtap`, and eleven random hexadecimal digits. Never used again, so
 /// that what removes an old one late can't hit a new one.
@@ -72,6 +73,21 @@ pub(crate) fn settle(
         .link(&endpoint.host_ifname)?
         .ok_or_else(|| io::Error::other("the new interface vanished"))?;
     bridge::set_port(netlink, port.index, network)
+}
+
+/// Has the default routes of an endpoint's namespace lead to it, as it says. A machine's are its
+/// own affair.
+pub(crate) fn lead(endpoint: &Endpoint) -> Result<()> {
+    let failed = |e| Error::netlink(format!("route {} by {}", endpoint.id, endpoint.ifname))(e);
+    let Some(path) = endpoint.netns() else {
+        return Ok(());
+    };
+    let netns = netns::open(path)?;
+    let interface = endpoint.interface();
+    netns::within(netns.as_fd(), || {
+        interface::lead(&mut Netlink::open()?, &interface)
+    })
+    .map_err(failed)
 }
 
 /// Removes an endpoint's port; none there is no error.

@@ -5,6 +5,7 @@
 //! survive a power cut, because no container does; so it is replaced atomically, but not flushed to
 //! the disk: that would cost each start more than all the rest of its network.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -151,6 +152,31 @@ impl State {
         }
         self.generation += 1;
         Some(endpoint)
+    }
+
+    /// Settles which of an owner's endpoints the default routes lead to, for IPv4 and IPv6 each;
+    /// returns those that have got one which they hadn't.
+    pub(crate) fn elect(&mut self, id: &str) -> Vec<Endpoint> {
+        let best = |has_gateway: fn(&Endpoint) -> bool| {
+            let own = self.endpoints.values().filter(|e| e.id == id);
+            let candidates = own.filter(|e| e.default_route && has_gateway(e));
+            let name = |e: &Endpoint| self.networks.get(&e.network).map(|n| &n.network.name);
+            candidates
+                .max_by_key(|e| (e.gateway_priority, Reverse(name(e))))
+                .map(|e| e.network.clone())
+        };
+        let leader4 = best(|e| e.ipv4.as_ref().is_some_and(|a| a.gateway.is_some()));
+        let leader6 = best(|e| e.ipv6.as_ref().is_some_and(|a| a.gateway.is_some()));
+        let mut elected = Vec::new();
+        for endpoint in self.endpoints.values_mut().filter(|e| e.id == id) {
+            let (former4, former6) = (endpoint.leads4, endpoint.leads6);
+            endpoint.leads4 = leader4.as_ref() == Some(&endpoint.network);
+            endpoint.leads6 = leader6.as_ref() == Some(&endpoint.network);
+            if (endpoint.leads4 && !former4) || (endpoint.leads6 && !former6) {
+                elected.push(endpoint.clone());
+            }
+        }
+        elected
     }
 
     pub(crate) fn networks_file(&self) -> NetworksFile {

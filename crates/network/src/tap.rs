@@ -8,6 +8,8 @@
 use std::ffi::c_int;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -24,6 +26,11 @@ const IFF_NO_PI: u16 = 0x1000;
 const IFF_VNET_HDR: u16 = 0x4000;
 const IFF_PERSIST: u16 = 0x0800;
 const KIND: u16 = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+
+/// A process that the maker of the tap has just started shares its descriptors until it executes
+/// its program: this often, and at these intervals, a tap that is in use is tried again.
+const ATTEMPTS: usize = 50;
+const INTERVAL: Duration = Duration::from_millis(2);
 
 const IFNAMSIZ: usize = 16;
 
@@ -59,7 +66,16 @@ impl Request {
 pub fn open(name: &str) -> Result<OwnedFd> {
     check_ifname(name)?;
     let open = || -> io::Result<OwnedFd> {
-        let tap = attach(name, KIND)?;
+        let mut attempts = 1;
+        let tap = loop {
+            match attach(name, KIND) {
+                Err(e) if e.kind() == io::ErrorKind::ResourceBusy && attempts < ATTEMPTS => {
+                    attempts += 1;
+                    thread::sleep(INTERVAL);
+                }
+                result => break result?,
+            }
+        };
         let mut request = Request::new("", 0);
         // SAFETY: the kernel writes a `struct ifreq`, which `Request` is no shorter than.
         unsafe { ioctl(&tap, Updater::<TUNGETIFF, Request>::new(&mut request)) }?;

@@ -18,6 +18,9 @@ impl Networks {
     /// Attaches a namespace or a machine to a network. An endpoint that this id has there already is replaced,
     /// and keeps its addresses unless others are asked for.
     ///
+    /// The default routes of its namespace lead to the network of the highest priority then, this one
+    /// or another; a machine has to be told ([`Networks::attached`]).
+    ///
     /// If the future is dropped midway, the work goes on: [`Networks::detach`] waits for its end.
     ///
     /// # Errors
@@ -40,33 +43,38 @@ impl Networks {
 
     async fn attach_now(&self, place: Place, wanted: EndpointConfig) -> Result<Endpoint> {
         let host_ifname = port::name(&place)?;
-        let (network, endpoint, former) = self.assign(place, host_ifname, wanted)?;
+        let assigned = self.assign(place, host_ifname, wanted)?;
+        let Assignment {
+            network,
+            endpoint,
+            former,
+            elected,
+        } = assigned;
         let plugging = endpoint.clone();
         let work = move || {
             former.as_ref().map_or(Ok(()), port::unplug)?;
-            port::plug(&network, &plugging)
+            port::plug(&network, &plugging)?;
+            elected.iter().try_for_each(port::lead)
         };
         let result = match self.save_endpoints().await {
             Ok(()) => blocking(work).await,
             Err(e) => Err(e),
         };
         if let Err(e) = result {
-            self.state().forget(&endpoint.network, &endpoint.id);
-            self.save_endpoints()
-                .await
-                .unwrap_or_else(|e| tracing::warn!("after a failed attachment: {e}"));
+            let undone = self.forget_and_elect(&endpoint.network, &endpoint.id).await;
+            undone.unwrap_or_else(|e| tracing::warn!("after a failed attachment: {e}"));
             return Err(e);
         }
         Ok(endpoint)
     }
 
-    /// Remembers a new endpoint; returns it, its network, and the one that it replaces.
+    /// Remembers a new endpoint.
     fn assign(
         &self,
         place: Place,
         host_ifname: String,
         wanted: EndpointConfig,
-    ) -> Result<(Network, Endpoint, Option<Endpoint>)> {
+    ) -> Result<Assignment> {
         let mut state = self.state();
         let former = state.forget(&wanted.network, &wanted.id);
         let chosen = state
@@ -81,13 +89,36 @@ impl Networks {
             }
         };
         let key = (endpoint.network.clone(), endpoint.id.clone());
-        state.endpoints.insert(key, endpoint.clone());
+        state.endpoints.insert(key.clone(), endpoint);
         state.generation += 1;
-        Ok((network, endpoint, former))
+        let mut elected = state.elect(&key.1);
+        elected.retain(|e| e.network != key.0);
+        let endpoint = state.endpoints.get(&key).cloned();
+        Ok(Assignment {
+            network,
+            endpoint: endpoint.ok_or(Error::Internal("an endpoint vanished"))?,
+            former,
+            elected,
+        })
+    }
+
+    /// Forgets an endpoint, and has the default routes of its container lead elsewhere.
+    async fn forget_and_elect(&self, network: &str, id: &str) -> Result<()> {
+        let elected = {
+            let mut state = self.state();
+            state.forget(network, id);
+            state.elect(id)
+        };
+        self.save_endpoints().await?;
+        if elected.is_empty() {
+            return Ok(());
+        }
+        blocking(move || elected.iter().try_for_each(port::lead)).await
     }
 
     /// Takes a container off a network: its interface goes, its addresses are free. One that isn't
-    /// attached is no error.
+    /// attached is no error. If its default route led there, it leads to the next of its networks
+    /// now; a machine has to be told ([`Networks::attached`]).
     ///
     /// # Errors
     /// If the kernel refuses, or the files can't be written.
@@ -107,8 +138,7 @@ impl Networks {
             return Ok(());
         };
         blocking(move || port::unplug(&endpoint)).await?;
-        self.state().forget(network, id);
-        self.save_endpoints().await
+        self.forget_and_elect(network, id).await
     }
 
     /// Gives back all that a container has: its addresses at once, its ports and interfaces in the
@@ -150,6 +180,16 @@ impl Networks {
         });
         Ok(())
     }
+}
+
+/// What an attachment is to make of the kernel.
+struct Assignment {
+    network: Network,
+    endpoint: Endpoint,
+    /// The endpoint that it replaces.
+    former: Option<Endpoint>,
+    /// Other endpoints of the same owner that a default route leads to from now on.
+    elected: Vec<Endpoint>,
 }
 
 async fn unplug_all(endpoints: Vec<Endpoint>) {
@@ -209,6 +249,9 @@ fn choose(
         ipv6: assigned(ip6, network.ipv6.as_ref()),
         aliases: wanted.aliases,
         default_route: wanted.default_route,
+        gateway_priority: wanted.gateway_priority,
+        leads4: false,
+        leads6: false,
     };
     Ok((network, endpoint))
 }

@@ -130,6 +130,7 @@ impl Networks {
                 state.forget(&network, &id);
             }
             state.exposed.retain(|id, _| ids.contains(id));
+            let owners = ids.clone();
             for Live {
                 id,
                 endpoints,
@@ -144,6 +145,10 @@ impl Networks {
                 if let Some(exposure) = exposure {
                     state.exposed.insert(id, exposure);
                 }
+            }
+            for id in owners {
+                // What leads where is as it was made.
+                state.elect(&id);
             }
             state.generation += 1;
         }
@@ -201,7 +206,9 @@ impl Networks {
         let (network, endpoint) = {
             let mut state = self.state();
             match state.endpoints.get(&key).cloned() {
-                Some(now) if now == *endpoint => (state.entry(&key.0)?.network.clone(), now),
+                Some(now) if now.host_ifname == endpoint.host_ifname => {
+                    (state.entry(&key.0)?.network.clone(), now)
+                }
                 _ => return Ok(()),
             }
         };

@@ -65,6 +65,18 @@ impl Networks {
             .collect()
     }
 
+    /// The endpoints of a container, on all its networks. Where the default routes of a machine
+    /// lead changes as it is attached and detached: it is to be told all its interfaces again then.
+    #[must_use]
+    pub fn attached(&self, id: &str) -> Vec<Endpoint> {
+        self.state()
+            .endpoints
+            .values()
+            .filter(|e| e.id == id)
+            .cloned()
+            .collect()
+    }
+
     /// Makes a network with its bridge.
     ///
     /// # Errors

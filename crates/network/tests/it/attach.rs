@@ -411,3 +411,76 @@ fn subnets_avoid_the_hosts_routes() {
         );
     });
 }
+
+#[test]
+fn the_default_route_follows_the_priorities() {
+    on_host(|host| async move {
+        let networks = host
+            .networks(Config {
+                ipv6: true,
+                ..host.config()
+            })
+            .await;
+        let default = networks.default_network().unwrap().id;
+        let make = async |name: &str, internal, ipv6: bool| {
+            let spec = NetworkSpec {
+                name: name.into(),
+                internal,
+                ipv6: ipv6.then(PoolSpec::default),
+                ..NetworkSpec::default()
+            };
+            networks.create(spec).await.unwrap().id
+        };
+        let low = make("low", false, false).await;
+        let high = make("high", false, true).await;
+        let inner = make("inner", true, false).await;
+        let path = host.netns("a");
+        create_netns(&path).await.unwrap();
+        let attach = async |network: &str, ifname: &str, gateway_priority| {
+            let wanted = EndpointConfig {
+                ifname: ifname.into(),
+                gateway_priority,
+                ..EndpointConfig::new("a", network)
+            };
+            networks.attach(&path, wanted).await.unwrap()
+        };
+        let device = |version: &str| {
+            let routes = within(&path, || ip(&format!("{version} route show default")));
+            assert!(routes.lines().count() <= 1, "{routes}");
+            let mut words = routes.split_whitespace().skip_while(|w| *w != "dev");
+            words.nth(1).unwrap_or_default().to_owned()
+        };
+        let devices = || (device("-4"), device("-6"));
+        let expect = |v4: &str, v6: &str| assert_eq!(devices(), (v4.to_owned(), v6.to_owned()));
+
+        attach(&inner, "eth0", 100).await;
+        expect("", "");
+        attach(&low, "eth1", 0).await;
+        expect("eth1", "");
+        // Of equal ones, the one whose name comes first: bridge, low.
+        attach(&default, "eth2", 0).await;
+        expect("eth2", "eth2");
+        let endpoint = attach(&high, "eth3", 7).await;
+        expect("eth3", "eth3");
+        assert!(endpoint.leads4 && endpoint.leads6);
+        attach(&high, "eth3", -1).await;
+        expect("eth2", "eth2");
+        attach(&low, "eth1", 3).await;
+        expect("eth1", "eth2");
+        // One that can't be attached changes nothing.
+        let bad = EndpointConfig {
+            ifname: "eth1".into(),
+            gateway_priority: 9,
+            ..EndpointConfig::new("a", &make("x", false, true).await)
+        };
+        assert!(networks.attach(&path, bad).await.is_err());
+        expect("eth1", "eth2");
+        networks.detach(&default, "a").await.unwrap();
+        expect("eth1", "eth3");
+        networks.detach(&low, "a").await.unwrap();
+        expect("eth3", "eth3");
+        assert_eq!(networks.attached("a").len(), 2);
+        networks.detach(&high, "a").await.unwrap();
+        expect("", "");
+    });
+}

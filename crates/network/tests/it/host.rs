@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coracle_network::{Config, Endpoint, EndpointConfig, Networks, create_netns, proxy};
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
@@ -229,4 +229,14 @@ pub(crate) fn names(ids: &[&str]) -> HashSet<String> {
 
 pub(crate) fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
+}
+
+/// Waits until something is so; how long it took.
+pub(crate) fn eventually(what: &str, so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !so() {
+        assert!(start.elapsed() < Duration::from_secs(5), "never: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    eprintln!("{what}: {:?}", start.elapsed());
 }

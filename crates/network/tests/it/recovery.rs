@@ -1,6 +1,6 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use coracle_network::{EndpointConfig, Networks, PortRequest, Proto, create_netns};
 
@@ -193,16 +193,6 @@ fn a_failed_firewall_is_told_and_nothing_stays() {
 
 fn ip_links() -> String {
     ip("-o link")
-}
-
-/// Waits until something is so; how long it took.
-fn eventually(what: &str, so: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !so() {
-        assert!(start.elapsed() < Duration::from_secs(5), "never: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    eprintln!("{what}: {:?}", start.elapsed());
 }
 
 #[test]
