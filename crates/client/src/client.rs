@@ -148,7 +148,7 @@ impl Client {
             let again = body.again();
             let mut request = Request::builder()
                 .method(method.clone())
-                .uri(format!("/v1.{}{}", self.minor(), query.as_str()))
+                .uri(self.versioned(query.as_str()))
                 .header(header::HOST, HeaderValue::from_static("coracle"))
                 .header(header::USER_AGENT, AGENT)
                 .body(body)?;
@@ -173,6 +173,14 @@ impl Client {
                 _ => return Err(error),
             }
         }
+    }
+
+    /// A path as it is asked for. Only Docker's API has the version before it.
+    fn versioned(&self, path: &str) -> String {
+        if path.starts_with("/api/") {
+            return path.to_owned();
+        }
+        format!("/v1.{}{path}", self.minor())
     }
 
     /// Sends on a connection that is left over or a new one. What never left a connection that was
@@ -258,6 +266,13 @@ impl Client {
     pub(crate) async fn post_body<B: Serialize>(&self, query: &Query, body: &B) -> Result<Bytes> {
         let (headers, body) = json_body(query, body)?;
         let answer = self.whole(Method::POST, query, headers, body).await?;
+        Ok(answer.1)
+    }
+
+    /// A `PUT` of JSON, answered by whatever.
+    pub(crate) async fn put_body<B: Serialize>(&self, query: &Query, body: &B) -> Result<Bytes> {
+        let (headers, body) = json_body(query, body)?;
+        let answer = self.whole(Method::PUT, query, headers, body).await?;
         Ok(answer.1)
     }
 

@@ -66,6 +66,15 @@ pub enum Error {
         /// The bound, in MiB.
         limit: u64,
     },
+    /// What was to be installed can't be read.
+    #[error("cannot read {path}: {source}")]
+    Source {
+        /// The file or folder.
+        path: String,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
     /// What the store holds is not as it was written.
     #[error("kernel {name:?} is damaged ({reason}): remove it and install it again")]
     Damaged {
@@ -90,6 +99,14 @@ impl Error {
     pub(crate) fn io<'a>(doing: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
         move |source| Error::Io {
             doing: format!("{doing} {}", path.display()),
+            source,
+        }
+    }
+
+    /// The same, for what was to be installed.
+    pub(crate) fn source(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
+        move |source| Error::Source {
+            path: path.display().to_string(),
             source,
         }
     }

@@ -32,10 +32,10 @@ impl Source {
     /// [`Package`](Source::Package), anything else a [`File`](Source::File).
     ///
     /// # Errors
-    /// [`Error::Io`] where it can't be opened.
+    /// [`Error::Source`] where it can't be read.
     pub fn detect(path: &Path) -> Result<Source> {
-        let mut file = File::open(path).map_err(Error::io("open", path))?;
-        let found = file.metadata().map_err(Error::io("look at", path))?;
+        let mut file = File::open(path).map_err(Error::source(path))?;
+        let found = file.metadata().map_err(Error::source(path))?;
         if found.is_dir() {
             return Ok(Source::Built(path.to_owned()));
         }
@@ -46,7 +46,7 @@ impl Source {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Ok(Source::File(path.to_owned()))
             }
-            Err(error) => Err(Error::io("read", path)(error)),
+            Err(error) => Err(Error::source(path)(error)),
         }
     }
 
@@ -102,7 +102,7 @@ pub(crate) fn fill(staged: &Path, install: &Install) -> Result<String> {
             let config = match File::open(&config) {
                 Ok(file) => {
                     let bytes = decompress::bounded(file, config::MAX_CONFIG)
-                        .map_err(Error::io("read", &config))?;
+                        .map_err(Error::source(&config))?;
                     String::from_utf8(bytes).ok()
                 }
                 Err(_) => config::embedded(&built.bytes),
@@ -181,11 +181,11 @@ fn write_modules(staged: &Path, package: &Package, order: &[String]) -> Result<V
 
 /// Reads an image's file.
 fn read(path: &Path) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(Error::io("open", path))?;
+    let file = File::open(path).map_err(Error::source(path))?;
     decompress::bounded(file, MAX_IMAGE).map_err(|error| {
         if error.kind() == io::ErrorKind::FileTooLarge {
             return image::too_large();
         }
-        Error::io("read", path)(error)
+        Error::source(path)(error)
     })
 }

@@ -8,7 +8,8 @@
 //! - [`write_initrd`]: the initial RAM disk around a static init, and its cache.
 //!
 //! # What it must not know
-//! Containers, machines, QEMU, the agent. It is synchronous: callers bring their own thread.
+//! Containers, machines, QEMU, the agent. The `Runtime` trait's types only in [`face`], behind the
+//! feature `runtime`. It is synchronous: callers bring their own thread.
 //!
 //! # Invariants
 //! - Packages and images are hostile: bounded, checked, refused with a typed [`Error`]; nothing half
@@ -28,6 +29,8 @@ mod digest;
 mod durable;
 mod elf;
 mod error;
+#[cfg(feature = "runtime")]
+pub mod face;
 mod image;
 mod initrd;
 mod install;

@@ -50,7 +50,7 @@ impl Package {
     ///
     /// # Errors
     /// [`Error::Package`] where it is none, or has no kernel; [`Error::Image`],
-    /// [`Error::Module`], [`Error::TooLarge`]; [`Error::Io`].
+    /// [`Error::Module`], [`Error::TooLarge`], [`Error::Source`].
     pub fn open(path: &Path) -> Result<Package> {
         let mut files = Files::open(path)?;
         let mut image: Option<(String, Vec<u8>)> = None;
@@ -184,7 +184,7 @@ fn used(path: &str) -> Option<Use> {
 
 impl Files {
     fn open(path: &Path) -> Result<Files> {
-        let mut file = File::open(path).map_err(Error::io("open", path))?;
+        let mut file = File::open(path).map_err(Error::source(path))?;
         let length = ar::find(&mut file, "data.tar")
             .map_err(|error| bad(path, error.to_string()))?
             .ok_or_else(|| bad(path, "it has no data.tar"))?;

@@ -24,6 +24,7 @@ mod forward;
 mod host;
 mod ident;
 mod images;
+mod kernels;
 mod machine;
 mod names;
 mod network_api;

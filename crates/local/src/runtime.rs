@@ -20,6 +20,7 @@ use coracle_runtime::image::{
 use coracle_runtime::io::{
     AttachOptions, Attached, BoxStream, ByteStream, LogOptions, Logs, TerminalSize,
 };
+use coracle_runtime::kernel::{Kernel, KernelSpec};
 use coracle_runtime::network::{ConnectRequest, Network, NetworkSpec};
 use coracle_runtime::spec::ContainerSpec;
 use coracle_runtime::stats::Stats;
@@ -37,12 +38,13 @@ use crate::container::names::Containers;
 use crate::container::{create, exec, logs, recover, stats, top, wait};
 use crate::engine::{Engine, network_namespace};
 use crate::images::{self, Images};
+use crate::machine::Machines;
 use crate::names::Names;
 use crate::networks::{self, Networking};
 use crate::reaper::Reaper;
 use crate::snapshots::Snapshots;
 use crate::volumes::Volumes;
-use crate::{archives, durable, ident, network_api, system, transfer};
+use crate::{archives, durable, ident, kernels, network_api, system, transfer};
 
 /// The product's own runtime: containers on this host, each under a shim of its own.
 #[derive(Clone)]
@@ -63,12 +65,13 @@ impl LocalRuntime {
         }
         let id = identity(&config.data_root).map_err(|error| failed("keep an identity", error))?;
         let opening = config.clone();
-        let (store, snapshots, volumes) = blocking(move || {
+        let (store, snapshots, volumes, machines) = blocking(move || {
             let store = Store::open(opening.data_root.join("content")).map_err(images::error)?;
             let snapshots = Snapshots::open(&opening)?;
             let volumes = Volumes::open(&opening.data_root)
                 .map_err(|error| failed("read the volumes", error))?;
-            Ok((store, Arc::new(snapshots), volumes))
+            let machines = Machines::open(&opening)?;
+            Ok((store, Arc::new(snapshots), volumes, machines))
         })
         .await?;
         let containers = Arc::new(Containers::default());
@@ -102,6 +105,7 @@ impl LocalRuntime {
             snapshots,
             networks,
             volumes,
+            machines,
         });
         let running = recover::recover(&engine)
             .await
@@ -113,6 +117,7 @@ impl LocalRuntime {
             Ok(())
         })
         .await?;
+        tokio::spawn(crate::machine::templates::prepare(engine.clone()));
         tracing::info!(running, containers = engine.containers.all().len(), "ready");
         Ok(Self { engine })
     }
@@ -158,6 +163,7 @@ impl Runtime for LocalRuntime {
             volumes: true,
             secrets: false,
             health: true,
+            kernels: true,
             vm: false,
         }
     }
@@ -545,5 +551,25 @@ impl Runtime for LocalRuntime {
 
     async fn prune_volumes(&self, filters: &Filters) -> Result<Pruned> {
         system::prune_volumes(&self.engine, filters).await
+    }
+
+    async fn list_kernels(&self) -> Result<Vec<Kernel>> {
+        kernels::list(&self.engine).await
+    }
+
+    async fn inspect_kernel(&self, name: &str) -> Result<Kernel> {
+        kernels::inspect(&self.engine, name).await
+    }
+
+    async fn install_kernel(&self, spec: KernelSpec) -> Result<Kernel> {
+        kernels::install(&self.engine, spec).await
+    }
+
+    async fn set_default_kernel(&self, name: &str) -> Result<()> {
+        kernels::set_default(&self.engine, name).await
+    }
+
+    async fn remove_kernel(&self, name: &str) -> Result<()> {
+        kernels::remove(&self.engine, name).await
     }
 }

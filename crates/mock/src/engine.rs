@@ -16,6 +16,7 @@ use crate::container::exec::Execs;
 use crate::ident::{self, Prefix};
 use crate::images::Images;
 use crate::images::remove::Use;
+use crate::kernels::Kernels;
 use crate::networks::Networks;
 use crate::volumes::Volumes;
 
@@ -24,6 +25,7 @@ pub(crate) struct Engine {
     pub(crate) events: EventBus,
     /// What options are checked against.
     pub(crate) host: coracle_spec::Host,
+    pub(crate) kernels: Kernels,
     state: Mutex<State>,
     last_pid: AtomicI32,
 }
@@ -55,6 +57,7 @@ impl Engine {
                 layer_size: false,
                 ..Default::default()
             },
+            kernels: Kernels::default(),
             state: Mutex::default(),
             last_pid: AtomicI32::new(1000),
         }

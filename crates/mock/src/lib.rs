@@ -6,7 +6,7 @@
 //! networks give out addresses and carry nothing.
 //!
 //! **Must not know** the host, nor LocalRuntime. What decides whether options are accepted is the
-//! product's own code (`coracle-spec`, `coracle-oci`, `coracle-archive`, `coracle-log`), so that the
+//! product's own code (`coracle-spec`, `coracle-oci`, `coracle-archive`, `coracle-log`, `coracle-kernel`), so that the
 //! mock is neither stricter nor laxer.
 //!
 //! **Invariants**
@@ -21,6 +21,7 @@ mod engine;
 mod fs;
 mod ident;
 mod images;
+mod kernels;
 mod networks;
 mod process;
 mod runtime;

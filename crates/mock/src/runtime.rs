@@ -16,6 +16,7 @@ use coracle_runtime::image::{
 use coracle_runtime::io::{
     AttachOptions, Attached, BoxStream, ByteStream, LogOptions, Logs, TerminalSize,
 };
+use coracle_runtime::kernel::{Kernel, KernelSpec};
 use coracle_runtime::network::{ConnectRequest, Network, NetworkSpec};
 use coracle_runtime::spec::ContainerSpec;
 use coracle_runtime::stats::Stats;
@@ -50,6 +51,7 @@ impl Runtime for MockRuntime {
             volumes: true,
             secrets: false,
             health: true,
+            kernels: true,
             vm: false,
         }
     }
@@ -335,6 +337,26 @@ impl Runtime for MockRuntime {
 
     async fn prune_volumes(&self, filters: &Filters) -> Result<Pruned> {
         volumes::prune(&self.engine, filters)
+    }
+
+    async fn list_kernels(&self) -> Result<Vec<Kernel>> {
+        self.engine.kernels.list().await
+    }
+
+    async fn inspect_kernel(&self, name: &str) -> Result<Kernel> {
+        self.engine.kernels.inspect(name).await
+    }
+
+    async fn install_kernel(&self, spec: KernelSpec) -> Result<Kernel> {
+        self.engine.kernels.install(spec).await
+    }
+
+    async fn set_default_kernel(&self, name: &str) -> Result<()> {
+        self.engine.kernels.set_default(name).await
+    }
+
+    async fn remove_kernel(&self, name: &str) -> Result<()> {
+        self.engine.kernels.remove(name).await
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Capabilities {
     pub secrets: bool,
     /// Health checks.
     pub health: bool,
+    /// Guest kernels: install, choose, remove.
+    pub kernels: bool,
     /// Containers in virtual machines.
     pub vm: bool,
 }

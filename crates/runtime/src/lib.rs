@@ -26,6 +26,7 @@ pub mod exec;
 pub mod filter;
 pub mod image;
 pub mod io;
+pub mod kernel;
 pub mod network;
 mod runtime;
 mod serde_util;

@@ -19,6 +19,7 @@ use crate::image::{
     PrunedImages, PullRequest, PushRequest, RegistryAuth, RemoveImageOptions,
 };
 use crate::io::{AttachOptions, Attached, BoxStream, ByteStream, LogOptions, Logs, TerminalSize};
+use crate::kernel::{Kernel, KernelSpec};
 use crate::network::{ConnectRequest, Network, NetworkSpec};
 use crate::spec::ContainerSpec;
 use crate::stats::Stats;
@@ -277,4 +278,32 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Removes unused anonymous volumes (all with filter `all=true`) that fit. Event `prune`.
     async fn prune_volumes(&self, filters: &Filters) -> Result<Pruned>;
+
+    // Guest kernels.
+
+    /// Every guest kernel there is, by name.
+    async fn list_kernels(&self) -> Result<Vec<Kernel>> {
+        Err(RuntimeError::NotSupported("kernel list".into()))
+    }
+
+    /// One guest kernel; `default` is the default one.
+    async fn inspect_kernel(&self, _name: &str) -> Result<Kernel> {
+        Err(RuntimeError::NotSupported("kernel inspect".into()))
+    }
+
+    /// Installs one from the runtime's host; the first becomes the default. What can't serve a guest
+    /// is [`InvalidArgument`](RuntimeError::InvalidArgument), and nothing is left of it.
+    async fn install_kernel(&self, _spec: KernelSpec) -> Result<Kernel> {
+        Err(RuntimeError::NotSupported("kernel install".into()))
+    }
+
+    /// Chooses what machines boot that name no kernel.
+    async fn set_default_kernel(&self, _name: &str) -> Result<()> {
+        Err(RuntimeError::NotSupported("kernel set".into()))
+    }
+
+    /// Removes one. The default is [`InvalidState`](RuntimeError::InvalidState) while there are others.
+    async fn remove_kernel(&self, _name: &str) -> Result<()> {
+        Err(RuntimeError::NotSupported("kernel remove".into()))
+    }
 }

@@ -4,6 +4,7 @@ pub(crate) mod container;
 pub(crate) mod event;
 pub(crate) mod image;
 pub(crate) mod inspect;
+pub(crate) mod kernel;
 pub(crate) mod network;
 pub(crate) mod stats;
 pub(crate) mod system;

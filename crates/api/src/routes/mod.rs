@@ -1,4 +1,4 @@
-//! Routes of Docker's Engine API, without the version.
+//! Routes of Docker's Engine API, without the version, and of the product's own below `/api/v1`.
 
 mod auth;
 mod build;
@@ -6,6 +6,7 @@ mod containers;
 mod events;
 mod exec;
 mod images;
+mod kernels;
 mod networks;
 mod refused;
 mod system;
@@ -29,6 +30,7 @@ pub(crate) fn docker() -> Router<Api> {
         .merge(networks::routes())
         .merge(volumes::routes())
         .merge(refused::routes())
+        .merge(kernels::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
 }

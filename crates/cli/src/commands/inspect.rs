@@ -16,9 +16,12 @@ pub(crate) enum Kind {
     Image,
     Network,
     Volume,
+    #[value(skip)]
+    Kernel,
 }
 
 impl Kind {
+    /// Those that `inspect` looks through.
     const ALL: [Self; 4] = [Self::Container, Self::Image, Self::Network, Self::Volume];
 
     fn query(self, name: &str, size: bool) -> Query {
@@ -27,6 +30,7 @@ impl Kind {
             Self::Image => Query::named("/images/", name, "/json"),
             Self::Network => Query::named("/networks/", name, ""),
             Self::Volume => Query::named("/volumes/", name, ""),
+            Self::Kernel => Query::named("/api/v1/kernels/", name, ""),
         }
     }
 }
@@ -92,6 +96,7 @@ macro_rules! of_one_kind {
 
 of_one_kind!(InspectImageArgs, Kind::Image, "IMAGE");
 of_one_kind!(InspectVolumeArgs, Kind::Volume, "VOLUME");
+of_one_kind!(InspectKernelArgs, Kind::Kernel, "KERNEL");
 
 #[derive(Args, Debug)]
 pub(crate) struct InspectContainerArgs {

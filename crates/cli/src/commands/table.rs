@@ -118,7 +118,15 @@ static REGISTRY: [Node; 2] = [
     verb::<login::LogoutArgs>("logout", "Log out from a registry"),
 ];
 
-static SYSTEM: [Node; 9] = [
+static KERNEL: [Node; 5] = [
+    verb::<system::kernel::InstallArgs>("install", "Install a kernel"),
+    verb::<system::kernel::LsArgs>("ls", "List kernels").or(&["list"]),
+    verb::<inspect::InspectKernelArgs>("inspect", "Show all about kernels"),
+    verb::<system::kernel::SetArgs>("set", "Choose the default kernel"),
+    verb::<system::kernel::RmArgs>("rm", "Remove kernels").or(&["remove", "delete"]),
+];
+
+static SYSTEM: [Node; 10] = [
     verb::<system::StartArgs>("start", "Start the daemon"),
     verb::<system::StopArgs>("stop", "Stop the daemon; containers run on"),
     verb::<system::StatusArgs>("status", "Show whether the daemon runs"),
@@ -127,6 +135,7 @@ static SYSTEM: [Node; 9] = [
     verb::<events::EventsArgs>("events", "Show events as they happen"),
     verb::<prune::PruneAllArgs>("prune", "Remove all that nothing uses"),
     verb::<system::LogsArgs>("logs", "Show what the daemon wrote"),
+    group!("kernel", "Manage the kernels of virtual machines", KERNEL),
     verb::<system::LaunchArgs>("launch", "Become the daemon").hidden(),
 ];
 

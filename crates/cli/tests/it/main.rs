@@ -13,6 +13,7 @@ mod formats;
 mod harness;
 mod hosts;
 mod images;
+mod kernels;
 mod logs;
 mod networks;
 mod parity;

@@ -4,6 +4,7 @@ mod archive;
 mod containers;
 mod exec;
 mod images;
+mod kernels;
 mod networks;
 mod output;
 mod system;

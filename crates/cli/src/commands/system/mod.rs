@@ -1,6 +1,7 @@
 //! `system`.
 
 mod df;
+pub(super) mod kernel;
 mod launch;
 mod logs;
 mod start;

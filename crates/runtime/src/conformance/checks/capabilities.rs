@@ -6,6 +6,7 @@ use crate::archive::ExtractOptions;
 use crate::container::UpdateOptions;
 use crate::image::{CommitRequest, ImportRequest, PullRequest, PushRequest, RegistryAuth};
 use crate::io::AttachOptions;
+use crate::kernel::KernelSpec;
 use crate::network::{ConnectRequest, NetworkSpec};
 use crate::volume::VolumeSpec;
 
@@ -106,5 +107,12 @@ pub(super) async fn what_is_not_declared_is_not_supported(s: Subject) {
     if !can.volumes {
         not_supported("volumes", r.create_volume(VolumeSpec::default()).await);
         not_supported("volumes", r.remove_volume("nosuch", false).await);
+    }
+    if !can.kernels {
+        not_supported("kernels", r.list_kernels().await);
+        not_supported("kernels", r.inspect_kernel("default").await);
+        not_supported("kernels", r.install_kernel(KernelSpec::default()).await);
+        not_supported("kernels", r.set_default_kernel("nosuch").await);
+        not_supported("kernels", r.remove_kernel("nosuch").await);
     }
 }

@@ -12,6 +12,7 @@ mod execs;
 mod exits;
 mod health;
 mod images;
+mod kernels;
 mod life;
 mod logs;
 mod names;
@@ -212,6 +213,10 @@ macro_rules! __conformance_checks {
                 save_and_load
                 hostile_archives_are_refused
                 import
+            }
+            kernels {
+                installed_chosen_and_removed
+                bad_ones_are_refused
             }
             volumes {
                 made_and_removed
