@@ -10,6 +10,8 @@
 //! - The exit record is written once, whole, after the log, and before anybody is told.
 //! - Killing the shim kills the container: the kernel does it.
 //!
+//! `coracle-shim --template FILE` makes a template of virtual machines, and ends.
+//!
 //! One thread serves everything; the isolation may use others for calls that block.
 
 mod attach;
@@ -26,6 +28,7 @@ mod record;
 mod server;
 mod setup;
 mod stdin;
+mod template;
 
 use std::ffi::OsString;
 use std::io;
@@ -34,6 +37,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use coracle_sandbox::ProcessSandbox;
+use coracle_sandbox::Sandbox;
+use coracle_sandbox::VmSandbox;
 use coracle_task::PID_FILE;
 use coracle_task::TaskConfig;
 use tokio::net::UnixListener;
@@ -45,9 +50,11 @@ use setup::Inherited;
 
 fn main() -> ExitCode {
     coracle_launcher::run_if_helper();
+    coracle_vmm::run_if_helper();
     let mut arguments = std::env::args_os().skip(1);
-    let result = match bundle(&mut arguments) {
-        Ok(bundle) => prepare(bundle),
+    let result = match parse(&mut arguments) {
+        Ok(Job::Container(bundle)) => prepare(bundle),
+        Ok(Job::Template(config)) => template::make(&config),
         Err(usage) => {
             complain(&usage);
             return ExitCode::from(2);
@@ -62,10 +69,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn bundle(arguments: &mut dyn Iterator<Item = OsString>) -> Result<PathBuf, &'static str> {
-    const USAGE: &str = "usage: coracle-shim --bundle DIR, with a listening socket as descriptor 3";
+/// What a shim is started for.
+enum Job {
+    /// The container of a bundle.
+    Container(PathBuf),
+    /// A template of virtual machines, by the file that describes them.
+    Template(PathBuf),
+}
+
+fn parse(arguments: &mut dyn Iterator<Item = OsString>) -> Result<Job, &'static str> {
+    const USAGE: &str = "usage: coracle-shim --bundle DIR, with a listening socket as descriptor 3; \
+                         or coracle-shim --template FILE";
     match (arguments.next(), arguments.next(), arguments.next()) {
-        (Some(flag), Some(bundle), None) if flag == "--bundle" => Ok(bundle.into()),
+        (Some(flag), Some(bundle), None) if flag == "--bundle" => Ok(Job::Container(bundle.into())),
+        (Some(flag), Some(file), None) if flag == "--template" => Ok(Job::Template(file.into())),
         _ => Err(USAGE),
     }
 }
@@ -90,7 +107,10 @@ async fn run(config: TaskConfig, inherited: Inherited) -> io::Result<()> {
     let _interrupt = signal(SignalKind::interrupt())?;
     let _terminate = signal(SignalKind::terminate())?;
     let listener = UnixListener::from_std(inherited.listener)?;
-    let sandbox = Arc::new(ProcessSandbox::new(&config));
+    let sandbox: Arc<dyn Sandbox> = match config.machine {
+        None => Arc::new(ProcessSandbox::new(&config)),
+        Some(_) => Arc::new(VmSandbox::new(&config).map_err(io::Error::other)?),
+    };
     let container = Container::new(config, sandbox, inherited.ports);
     let container = Arc::new(container);
     lifetime::serve(listener, container.clone()).await;

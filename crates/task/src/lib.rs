@@ -61,6 +61,7 @@ pub use socket::listen;
 pub use spawn::LISTEN_FD;
 pub use spawn::LOG_FILE;
 pub use spawn::spawn_shim;
+pub use spawn::spawn_template;
 pub use state::Event;
 pub use state::ExecState;
 pub use state::Exit;

@@ -21,6 +21,22 @@ pub const LOG_FILE: &str = "shim.log";
 /// The shim's descriptor for its listening socket; those of the published ports follow.
 pub const LISTEN_FD: RawFd = 3;
 
+/// Starts `binary` to make the template of virtual machines that `file` describes (a
+/// [`MachineConfig`](crate::MachineConfig) as JSON). Its complaints go to `log`. As with
+/// [`spawn_shim`], the caller reaps it some time.
+pub fn spawn_template(binary: &Path, file: &Path, log: &Path) -> io::Result<Child> {
+    let log = OpenOptions::new().append(true).create(true).open(log)?;
+    Command::new(binary)
+        .arg("--template")
+        .arg(file)
+        .env_clear()
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+}
+
 /// Starts `binary` as the shim of `bundle`, in a session of its own and with an empty
 /// environment. `listener` is the socket it serves (see [`listen`](crate::listen)), `ports` are
 /// the sockets that [`TaskConfig::ports`](crate::TaskConfig::ports) counts.

@@ -6,6 +6,7 @@
 
 pub(crate) mod check;
 pub(crate) mod files;
+pub(crate) mod templates;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -41,7 +42,7 @@ pub struct MachineSettings {
     pub qemu: Option<PathBuf>,
     /// The agent: a static `coracle-init`.
     pub agent: PathBuf,
-    /// `kvm` or `tcg`.
+    /// `kvm`, `tcg`, or `auto`: what works.
     pub accelerator: String,
     /// Processors of a machine whose container asks for none.
     pub cpus: u32,
@@ -59,7 +60,7 @@ impl MachineSettings {
         Self {
             qemu: on_path("qemu-system-x86_64"),
             agent: shim.with_file_name("coracle-init"),
-            accelerator: "tcg".into(),
+            accelerator: "auto".into(),
             cpus: 1,
             memory: 1 << 30,
             overhead: 128 << 20,
@@ -80,6 +81,7 @@ fn on_path(name: &str) -> Option<PathBuf> {
 pub(crate) struct Machines {
     /// The guests' kernels.
     pub(crate) kernels: KernelStore,
+    asked: templates::Asked,
 }
 
 impl Machines {
@@ -87,6 +89,7 @@ impl Machines {
     pub(crate) fn open(config: &Config) -> Result<Self> {
         Ok(Self {
             kernels: KernelStore::open(&config.data_root.join("kernels"))?,
+            asked: templates::Asked::default(),
         })
     }
 
@@ -181,19 +184,28 @@ pub(crate) async fn config(
     dirs: &Dirs,
     interfaces: Vec<MachineInterface>,
 ) -> Result<MachineConfig> {
+    let host_config = &record.host_config;
+    let mut machine = shape(engine, host_config).await?;
+    templates::ask(engine, &machine);
+    machine.image = image(engine, record).await?;
+    machine.layer = layer(dirs);
+    let bytes = check::layer_size(host_config, engine.config.machine.layer)?;
+    make_layer(&machine.layer, bytes).await?;
+    machine.interfaces = interfaces;
+    machine.copies = vec![dirs.hosts(), dirs.hostname(), dirs.resolv_conf()];
+    machine.user = Some(user(&record.id));
+    machine.boot_log = dirs.root.join("boot.log");
+    Ok(machine)
+}
+
+/// A machine with neither disks nor interfaces, as a container of this configuration needs it.
+async fn shape(engine: &Arc<Engine>, host_config: &HostConfig) -> Result<MachineConfig> {
     let config = &engine.config;
     let settings = &config.machine;
     let qemu = settings.qemu.clone().ok_or_else(|| {
         RuntimeError::InvalidState("qemu-system-x86_64 is gone; install it again".into())
     })?;
-    let host_config = &record.host_config;
-    let boot = boot(engine, record).await?;
-    let image = image(engine, record).await?;
-    make_layer(
-        &layer(dirs),
-        check::layer_size(host_config, settings.layer)?,
-    )
-    .await?;
+    let boot = boot(engine, host_config).await?;
     Ok(MachineConfig {
         qemu,
         accelerator: settings.accelerator.clone(),
@@ -202,14 +214,19 @@ pub(crate) async fn config(
         kernel_args: boot.kernel_args,
         cpus: check::cpus(host_config, settings.cpus, config.host.cpus),
         memory: check::memory(host_config, settings.memory, settings.overhead),
-        templates: Some(templates(config)),
-        image,
-        layer: layer(dirs),
-        interfaces,
-        copies: vec![dirs.hosts(), dirs.hostname(), dirs.resolv_conf()],
-        user: Some(user(&record.id)),
-        boot_log: dirs.root.join("boot.log"),
+        templates: Some(config.data_root.join("machines/templates")),
+        image: PathBuf::new(),
+        layer: PathBuf::new(),
+        interfaces: Vec::new(),
+        copies: Vec::new(),
+        user: None,
+        boot_log: PathBuf::new(),
     })
+}
+
+/// The shape of machines whose containers ask for nothing.
+async fn default_shape(engine: &Arc<Engine>) -> Result<MachineConfig> {
+    shape(engine, &HostConfig::default()).await
 }
 
 /// What every machine boots.
@@ -220,10 +237,9 @@ struct Boot {
 }
 
 /// The kernel that a container asks for, or the default one, and its initial RAM disk.
-async fn boot(engine: &Arc<Engine>, record: &Record) -> Result<Boot> {
-    let (engine, record) = (engine.clone(), record.clone());
+async fn boot(engine: &Arc<Engine>, host_config: &HostConfig) -> Result<Boot> {
+    let (engine, annotations) = (engine.clone(), host_config.annotations.clone());
     blocking(move || {
-        let annotations = &record.host_config.annotations;
         let kernels = &engine.machines.kernels;
         let name = annotations.get(KERNEL).map(String::as_str);
         let kernel = kernels.resolve(name)?;
@@ -239,17 +255,64 @@ async fn boot(engine: &Arc<Engine>, record: &Record) -> Result<Boot> {
     .await
 }
 
-async fn image(_engine: &Arc<Engine>, _record: &Record) -> Result<PathBuf> {
-    Err(RuntimeError::InvalidState("no image".into()))
+/// The image of a container as a disk.
+async fn image(engine: &Arc<Engine>, record: &Record) -> Result<PathBuf> {
+    let (engine, record) = (engine.clone(), record.clone());
+    blocking(move || {
+        let name = record.layers.last().map_or("empty", String::as_str);
+        let root = engine.config.data_root.join("disks");
+        let path = root.join(format!("{}.erofs", name.replace(':', "-")));
+        if path.exists() {
+            return Ok(path);
+        }
+        let failed = |error: &dyn std::fmt::Display| {
+            RuntimeError::Internal(format!("cannot write the image as a disk: {error}"))
+        };
+        std::fs::create_dir_all(&root).map_err(|error| failed(&error))?;
+        let store = &engine.images.store;
+        let id = record.image_id.parse().map_err(|error| failed(&error))?;
+        let layers = store
+            .image_by_id(&id)
+            .map_err(|error| failed(&error))?
+            .layers();
+        let stage = tempfile_in(&root, &record.id);
+        let file = std::fs::File::create(&stage).map_err(|error| failed(&error))?;
+        let mut open = |index: usize| -> std::io::Result<coracle_disk::LayerReader<'_>> {
+            let layer = layers.get(index).ok_or(std::io::ErrorKind::NotFound)?;
+            let blob = store.open_blob(&layer.descriptor.digest);
+            let blob = blob.map_err(std::io::Error::other)?;
+            let tar = coracle_archive::Decompressor::new(blob).map_err(std::io::Error::other)?;
+            Ok(Box::new(tar))
+        };
+        coracle_disk::write_erofs(&file, layers.len(), &mut open, &Default::default())
+            .map_err(|error| failed(&error))?;
+        std::fs::rename(&stage, &path).map_err(|error| failed(&error))?;
+        Ok(path)
+    })
+    .await
 }
 
-async fn make_layer(_path: &Path, _bytes: u64) -> Result<()> {
-    Err(RuntimeError::InvalidState("no layer".into()))
+fn tempfile_in(root: &Path, id: &str) -> PathBuf {
+    root.join(format!(".{id}.stage"))
 }
 
-/// Where templates are kept.
-pub(crate) fn templates(config: &Config) -> PathBuf {
-    config.data_root.join("machines/templates")
+/// The disk for a container's changes, made where it isn't there.
+async fn make_layer(path: &Path, bytes: u64) -> Result<()> {
+    let path = path.to_owned();
+    blocking(move || {
+        if path.exists() {
+            return Ok(());
+        }
+        let failed = |error: &dyn std::fmt::Display| {
+            RuntimeError::Internal(format!("cannot make the writable layer: {error}"))
+        };
+        let stage = path.with_extension("stage");
+        let file = std::fs::File::create(&stage).map_err(|error| failed(&error))?;
+        coracle_disk::format_ext4(&file, bytes, &Default::default())
+            .map_err(|error| failed(&error))?;
+        std::fs::rename(&stage, &path).map_err(|error| failed(&error))
+    })
+    .await
 }
 
 /// The user that a container's machine runs as: one for each, so that one that gets out of its

@@ -38,9 +38,7 @@ impl Files for VmSandbox {
 
     async fn write(&self, path: &str, options: ExtractOptions, mut tar: Output) -> Result<()> {
         let agent = self.running()?.agent;
-        let mut channel = agent
-            .open_channel(Direction::ToGuest)
-            .map_err(from_guest)?;
+        let mut channel = agent.open_channel(Direction::ToGuest).map_err(from_guest)?;
         let options = WriteOptions {
             no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
             devices: true,
@@ -63,9 +61,7 @@ impl Files for VmSandbox {
 
     async fn export(&self) -> Result<Output> {
         let agent = self.running()?.agent;
-        Ok(Box::new(
-            agent.export(self.id()).await.map_err(from_guest)?,
-        ))
+        Ok(Box::new(agent.export(self.id()).await.map_err(from_guest)?))
     }
 
     async fn changes(&self) -> Result<Vec<Change>> {

@@ -1,5 +1,6 @@
 //! Starts a container's machine: a copy of a template, or by booting it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use coracle_network::tap;
 use coracle_task::MachineConfig;
 use coracle_task::TaskConfig;
 use coracle_vmm::Accelerator;
+use coracle_vmm::Choice;
 use coracle_vmm::Disk;
 use coracle_vmm::Machine;
 use coracle_vmm::MachineSpec;
@@ -27,16 +29,30 @@ const CLONE: Duration = Duration::from_secs(20);
 /// The same of a machine that boots.
 const BOOT: Duration = Duration::from_secs(120);
 
-/// What machines of this configuration have in common.
-pub(crate) fn shape(config: &MachineConfig) -> Result<Shape> {
-    let accelerator = match config.accelerator.as_str() {
-        "kvm" => Accelerator::Kvm,
-        "tcg" => Accelerator::Tcg,
+/// What this host was found to have, where the configuration leaves it open; emulation, which is
+/// everywhere, as long as nothing else was tried.
+pub(crate) fn accelerator(vmm: &Qemu, config: &MachineConfig) -> Result<Accelerator> {
+    match config.accelerator.as_str() {
+        "kvm" => Ok(Accelerator::Kvm),
+        "tcg" => Ok(Accelerator::Tcg),
+        "auto" => Ok(choice_file(config)
+            .and_then(|file| Choice::remembered(vmm, &file))
+            .map_or(Accelerator::Tcg, |choice| choice.accelerator)),
         other => {
             let message = format!("there is no accelerator {other:?}");
-            return Err(SandboxError::internal(message));
+            Err(SandboxError::internal(message))
         }
-    };
+    }
+}
+
+/// Where the choice of an accelerator is kept: beside the templates.
+pub(crate) fn choice_file(config: &MachineConfig) -> Option<PathBuf> {
+    let templates = config.templates.as_ref()?;
+    Some(templates.with_file_name("accelerator.json"))
+}
+
+/// What machines of this configuration have in common.
+pub(crate) fn shape(config: &MachineConfig, accelerator: Accelerator) -> Result<Shape> {
     Ok(Shape {
         kernel: config.kernel.clone(),
         initrd: config.initrd.clone(),
@@ -53,17 +69,20 @@ pub(crate) async fn start(
     config: &MachineConfig,
     whole: bool,
 ) -> Result<(Arc<dyn Machine>, Agent)> {
-    let vmm = Qemu::new(&config.qemu).map_err(from_vmm)?;
+    let vmm = Qemu::at(&config.qemu).map_err(from_vmm)?;
+    let accelerator = accelerator(&vmm, config)?;
     let template = match &config.templates {
         Some(templates) => {
-            let key = vmm.key(&shape(config)?).map_err(from_vmm)?;
-            Template::open(&templates.join(key)).ok()
+            let key = vmm.key(&shape(config, accelerator)?).map_err(from_vmm)?;
+            Template::open(&templates.join(&key), &key).ok()
         }
         None => None,
     };
     if let Some(template) = template {
         let cloned = async {
-            let machine = vmm.clone_from(&template, spec(task, config, whole)?).await;
+            let machine = vmm
+                .clone_from(&template, spec(task, config, accelerator, whole)?)
+                .await;
             connect(machine.map_err(from_vmm)?, CLONE).await
         };
         match cloned.await {
@@ -72,7 +91,7 @@ pub(crate) async fn start(
             Err(error) => complain(&error),
         }
     }
-    let machine = vmm.boot(spec(task, config, whole)?).await;
+    let machine = vmm.boot(spec(task, config, accelerator, whole)?).await;
     connect(machine.map_err(from_vmm)?, BOOT).await
 }
 
@@ -106,8 +125,13 @@ pub(crate) async fn connect(
     )))
 }
 
-fn spec(task: &TaskConfig, config: &MachineConfig, whole: bool) -> Result<MachineSpec> {
-    let mut spec = MachineSpec::new(shape(config)?, &task.id, &config.boot_log);
+fn spec(
+    task: &TaskConfig,
+    config: &MachineConfig,
+    accelerator: Accelerator,
+    whole: bool,
+) -> Result<MachineSpec> {
+    let mut spec = MachineSpec::new(shape(config, accelerator)?, &task.id, &config.boot_log);
     spec.root = Some(Disk::open(&config.image, Slot::Root.serial(), true).map_err(from_vmm)?);
     spec.layer = Some(Disk::open(&config.layer, Slot::Layer.serial(), false).map_err(from_vmm)?);
     spec.user = config.user;

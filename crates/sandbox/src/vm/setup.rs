@@ -98,7 +98,10 @@ pub(crate) fn plan(config: &TaskConfig, machine: &MachineConfig, whole: bool) ->
 fn basics(config: &TaskConfig) -> io::Result<Setup> {
     let now = jiff::Timestamp::now();
     let machine_id = random::<16>()?;
-    let machine_id = machine_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let machine_id = machine_id
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     Ok(Setup {
         entropy: random::<64>()?.to_vec(),
         time: Some(Time {
@@ -179,7 +182,9 @@ impl Plan {
         };
         if copies.contains(&source) {
             let target = format!("{GUEST}/files/{number}");
-            self.setup.files.push(copy(&source, &target).map_err(failed)?);
+            self.setup
+                .files
+                .push(copy(&source, &target).map_err(failed)?);
             mount.set_source(Some(target.into()));
             return Ok(());
         }

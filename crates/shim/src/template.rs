@@ -1,0 +1,27 @@
+//! Makes a template of virtual machines: it takes as long as a boot, and the engine waits for nobody.
+
+use std::fs::File;
+use std::io;
+use std::io::Read;
+use std::path::Path;
+
+use coracle_task::MachineConfig;
+
+/// The longest description that is read.
+const MAX_CONFIG: u64 = 1 << 20;
+
+/// Makes the template that the file describes, or leaves the one that is there.
+pub(crate) fn make(file: &Path) -> io::Result<()> {
+    let mut text = Vec::new();
+    File::open(file)?.take(MAX_CONFIG).read_to_end(&mut text)?;
+    let config: MachineConfig = serde_json::from_slice(&text)?;
+    let templates = config
+        .templates
+        .clone()
+        .ok_or_else(|| io::Error::other("the description names no place for templates"))?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(coracle_sandbox::make_template(&config, &templates))
+        .map_err(io::Error::other)
+}
