@@ -139,9 +139,10 @@ impl Agent {
         self.order(&Request::SetInterface(interface.clone())).await
     }
 
-    /// Takes an interface down, before it is unplugged.
-    pub async fn remove_interface(&self, mac: [u8; 6]) -> Result<()> {
-        self.order(&Request::RemoveInterface { mac }).await
+    /// Takes the addresses, gateways and routes of `interface` away from it, before it is unplugged.
+    pub async fn unset_interface(&self, interface: &Interface) -> Result<()> {
+        let interface = interface.clone();
+        self.order(&Request::UnsetInterface(interface)).await
     }
 
     /// Freezes, thaws, trims or syncs the file system that a path is on. Answers how many bytes were

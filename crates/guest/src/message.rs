@@ -182,7 +182,7 @@ pub enum Request {
     /// Answer: done.
     SetInterface(Interface),
     /// Answer: done.
-    RemoveInterface { mac: [u8; 6] },
+    UnsetInterface(Interface),
     /// Answer: bytes trimmed.
     FileSystem {
         path: String,

@@ -107,11 +107,11 @@ pub struct Interface {
     pub mac: [u8; 6],
     /// The name that it gets, such as `eth0`.
     pub name: String,
-    /// Its MTU in bytes, if not the device's own.
-    pub mtu: Option<u32>,
+    /// Its MTU in bytes.
+    pub mtu: u32,
     /// Its addresses with the lengths of their prefixes.
     pub addresses: Vec<(IpAddr, u8)>,
-    /// Default routes.
+    /// Default routes: at most one of each IP version.
     pub gateways: Vec<IpAddr>,
     /// Other routes.
     pub routes: Vec<Route>,

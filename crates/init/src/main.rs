@@ -1,5 +1,8 @@
-//! `coracle-init`: the agent of a virtual machine: its process 1.
+//! `coracle-init`: process 1 of a virtual machine. See the library.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
-fn main() {}
+fn main() {
+    coracle_launcher::run_if_helper();
+    coracle_init::main();
+}
