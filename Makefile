@@ -1,6 +1,6 @@
 # Two commands set everything up on a fresh Debian 12, as root: `make hello` and `make test`.
 
-.PHONY: help hello test setup build install lint bench large fuzz clean
+.PHONY: help hello test setup build install lint kernel bench large fuzz clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,10 @@ install: build ## the binaries to /usr/local/bin
 
 lint: ## rustfmt, clippy, rustdoc
 	scripts/lint
+
+kernel: ## the minimal kernel for virtual machines (10 to 45 minutes)
+	scripts/setup kernel
+	kernel/build
 
 large: ## the large test image (minutes, gigabytes)
 	scripts/setup test bench
