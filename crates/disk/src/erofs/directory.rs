@@ -43,13 +43,16 @@ pub(super) fn measure(id: Id, dir: &Directory) -> (u64, u64) {
     (full, used as u64)
 }
 
+/// Takes a block; true for the last one.
+type Each<'a, E> = dyn FnMut(&[u8], bool) -> Result<(), E> + 'a;
+
 /// Gives every block of a directory's to `each`, the last one cut to its length.
 pub(super) fn store<E>(
     tree: &Tree,
     layout: &Layout,
     id: Id,
     dir: &Directory,
-    each: &mut dyn FnMut(&[u8], bool) -> Result<(), E>,
+    each: &mut Each<'_, E>,
 ) -> Result<(), E> {
     let mut block: Vec<Name<'_>> = Vec::new();
     let mut used = 0;

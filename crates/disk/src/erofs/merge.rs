@@ -6,14 +6,26 @@ use super::tree::{Directory, Id, Tree, What};
 
 /// Moves into the layer `upper` what of `lower` it doesn't hide.
 pub(super) fn merge(tree: &mut Tree, upper: Id, lower: Id) {
-    // Directories that both have.
-    let mut pairs = vec![(upper, lower)];
-    while let Some((upper, lower)) = pairs.pop() {
+    // Directories that both have, and whether something above hides the lower one.
+    let mut pairs = vec![(upper, lower, false)];
+    while let Some((upper, lower, hidden)) = pairs.pop() {
         let opaque = tree.dir(upper).is_none_or(|dir| dir.opaque);
-        if opaque {
+        if !opaque {
+            adopt(tree, upper, lower);
+        }
+        if opaque || hidden {
+            // As in unpacked layers, attributes are taken from what is hidden, too.
+            let dirs = tree.dir(upper).into_iter().flat_map(|dir| &dir.children);
+            for (name, found) in dirs {
+                let below = tree.child(lower, name);
+                if let Some(id) = below.filter(|id| tree.get(*id).is_dir())
+                    && tree.get(*found).is_dir()
+                {
+                    pairs.push((*found, id, true));
+                }
+            }
             continue;
         }
-        adopt(tree, upper, lower);
         let Some(children) = tree
             .dir_mut(lower)
             .map(|dir| std::mem::take(&mut dir.children))
@@ -23,7 +35,7 @@ pub(super) fn merge(tree: &mut Tree, upper: Id, lower: Id) {
         for (name, id) in children {
             match tree.child(upper, &name) {
                 Some(found) if tree.get(found).is_dir() && tree.get(id).is_dir() => {
-                    pairs.push((found, id));
+                    pairs.push((found, id, false));
                 }
                 Some(_) => {}
                 None => {

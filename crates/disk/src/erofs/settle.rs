@@ -40,6 +40,10 @@ pub(super) fn settle(tree: &mut Tree, layer: &Layer, below: Id) -> Result<()> {
                 copy
             }
         };
+        // The target's own directory may have come where the link belongs.
+        if tree.child(place, &link.name).is_some() {
+            return Err(missing(&link.name, &link.target).into());
+        }
         tree.name(place, &link.name, id)?;
     }
     Ok(())
