@@ -152,7 +152,7 @@ fn interface(given: &MachineInterface) -> Result<Interface> {
     Ok(Interface {
         mac: mac.0,
         name: given.name.clone(),
-        mtu: Some(given.mtu),
+        mtu: given.mtu,
         addresses: given.addresses.clone(),
         gateways: given.gateway4.into_iter().chain(given.gateway6).collect(),
         routes: Vec::new(),
