@@ -17,6 +17,7 @@ mod images;
 mod inspect;
 mod lifecycle;
 mod logs;
+mod names;
 mod network;
 mod odd;
 mod ps;

@@ -15,6 +15,7 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
@@ -31,6 +32,9 @@ const HOLDER: &str = "holder";
 const SLIRP: &str = "slirp";
 /// The address of the host's end that slirp4netns gives (slirp4netns(1)).
 pub(crate) const GUEST: &str = "10.0.2.100";
+
+/// Where slirp4netns asks the host's resolvers (slirp4netns(1)).
+pub(crate) const RESOLVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
 
 /// Where a user's daemon keeps things (XDG base directories).
 #[derive(Clone, Debug)]

@@ -348,6 +348,7 @@ impl Settings {
             config.cgroup_parent = format!("/{}", parent.trim_matches('/'));
         }
         if rootless::is_inside() {
+            config.dns.resolvers = Some(vec![(rootless::RESOLVER, 53).into()]);
             config.port_forwarder = Some(PortForwarder {
                 socket: rootless::port_socket(&config.exec_root),
                 guest: rootless::GUEST.into(),

@@ -26,6 +26,7 @@ mod ident;
 mod images;
 mod kernels;
 mod machine;
+mod mounted;
 mod names;
 mod network_api;
 mod networks;

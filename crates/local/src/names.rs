@@ -8,6 +8,7 @@ use std::sync::Arc;
 use coracle_dns::{Container, Endpoint, Network, Snapshot, Source};
 use coracle_network::{Dns, Networks, Reach};
 use coracle_runtime::Result;
+use coracle_runtime::container::NetworkSettings;
 use futures_util::{StreamExt, stream};
 
 use crate::container::names::Containers;
@@ -190,6 +191,18 @@ pub(crate) fn all(record: &Record, aliases: &[String]) -> Vec<String> {
         }
     }
     names
+}
+
+/// A container's networks as they are shown: with the names that it has there.
+pub(crate) fn shown(record: &Record, network: &NetworkSettings) -> NetworkSettings {
+    let mut shown = network.clone();
+    for (name, endpoint) in &mut shown.networks {
+        if !matches!(name.as_str(), "bridge" | "host" | "none") {
+            let aliases = endpoint.aliases.as_deref().unwrap_or_default();
+            endpoint.dns_names = Some(all(record, aliases));
+        }
+    }
+    shown
 }
 
 /// `container[:alias]` of the settings for a network.

@@ -21,6 +21,7 @@ use crate::container::record::{Dirs, Record};
 use crate::durable::{self, Durability};
 use crate::forward::PortForwarder;
 use crate::machine;
+use crate::mounted;
 use crate::names::{self, Names};
 
 /// What a container gets for one run.
@@ -350,7 +351,12 @@ impl Networking {
     }
 
     /// Puts a running container on one more network.
-    pub(crate) async fn plug(&self, record: &Record, network: &str) -> Result<EndpointSettings> {
+    pub(crate) async fn plug(
+        &self,
+        record: &Record,
+        dirs: &Dirs,
+        network: &str,
+    ) -> Result<EndpointSettings> {
         let network = self.networks.find(network).map_err(error)?;
         let settings = record
             .networking
@@ -374,12 +380,16 @@ impl Networking {
             .attach(self.place(record), config)
             .await
             .map_err(error)?;
-        self.names.open(record, &self.netns(record)).await;
+        let resolver = self.names.open(record, &self.netns(record)).await;
+        let own: Vec<IpAddr> = endpoint.addresses().map(|address| address.ip).collect();
+        if let Err(error) = add_names(record, dirs, &own, resolver) {
+            tracing::warn!(container = %record.id, %error, "cannot change its files");
+        }
         Ok(describe(record, &network.name, &endpoint))
     }
 
     /// Takes a running container off a network. Its published ports lead to the next one, if any.
-    pub(crate) async fn unplug(&self, record: &Record, network: &str) -> Result<()> {
+    pub(crate) async fn unplug(&self, record: &Record, dirs: &Dirs, network: &str) -> Result<()> {
         let network = self.networks.find(network).map_err(error)?;
         let own = |id: &str| {
             let endpoints = self.networks.endpoints(id);
@@ -392,6 +402,13 @@ impl Networking {
             .detach(&network.id, &record.id)
             .await
             .map_err(error)?;
+        self.names.changed();
+        if let Some(endpoint) = &leaving {
+            let gone: Vec<IpAddr> = endpoint.addresses().map(|address| address.ip).collect();
+            if let Err(error) = mounted::remove_host(&dirs.hosts(), &gone) {
+                tracing::warn!(container = %record.id, %error, "cannot change its hosts file");
+            }
+        }
         let exposed = self.networks.exposed().remove(&record.id);
         let (Some(leaving), Some(exposure)) = (leaving, exposed) else {
             return Ok(());
@@ -457,11 +474,9 @@ impl Networking {
             };
             extra.push((name, ip));
         }
-        let short: String = record.id.chars().take(12).collect();
         let own_name = match record.config.hostname.as_str() {
             "" if host_mode => crate::host::uname()[2].clone(),
-            "" => short,
-            given => given.to_owned(),
+            _ => own_name(record),
         };
         let host_file =
             host_mode.then(|| std::fs::read_to_string("/etc/hosts").unwrap_or_default());
@@ -474,23 +489,7 @@ impl Networking {
             domainname: &record.config.domainname,
         })
         .map_err(error)?;
-        let dns = Dns {
-            servers: record
-                .host_config
-                .dns
-                .iter()
-                .filter_map(|server| server.parse().ok())
-                .collect(),
-            search: record.host_config.dns_search.clone(),
-            options: record.host_config.dns_options.clone(),
-        };
-        let etc = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        let path = coracle_network::host_resolv_conf_path(&etc);
-        let host_resolv = std::fs::read_to_string(path).unwrap_or(etc);
-        let resolv = match resolver {
-            Some(server) => names::resolv_conf(&host_resolv, &dns, server)?,
-            None => coracle_network::resolv_conf(&host_resolv, &dns, reach).map_err(error)?,
-        };
+        let resolv = resolver_file(record, reach, resolver)?;
         let name = format!("{own_name}\n");
         for (path, text) in [
             (dirs.hosts(), &hosts),
@@ -503,6 +502,59 @@ impl Networking {
         }
         Ok(())
     }
+}
+
+/// The host name that a container has of its own.
+fn own_name(record: &Record) -> String {
+    match record.config.hostname.as_str() {
+        "" => record.id.chars().take(12).collect(),
+        given => given.to_owned(),
+    }
+}
+
+/// What a container's resolver file says.
+fn resolver_file(record: &Record, reach: Reach, resolver: Option<IpAddr>) -> Result<String> {
+    let dns = Dns {
+        servers: record
+            .host_config
+            .dns
+            .iter()
+            .filter_map(|server| server.parse().ok())
+            .collect(),
+        search: record.host_config.dns_search.clone(),
+        options: record.host_config.dns_options.clone(),
+    };
+    let etc = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let path = coracle_network::host_resolv_conf_path(&etc);
+    let host = std::fs::read_to_string(path).unwrap_or(etc);
+    match resolver {
+        Some(server) => names::resolv_conf(&host, &dns, server),
+        None => coracle_network::resolv_conf(&host, &dns, reach).map_err(error),
+    }
+}
+
+/// Has a running container's files say that it is on one more network. Its resolver file is left
+/// alone if somebody else has written it.
+fn add_names(
+    record: &Record,
+    dirs: &Dirs,
+    addresses: &[IpAddr],
+    resolver: Option<IpAddr>,
+) -> Result<()> {
+    let failed = |error: std::io::Error| RuntimeError::Internal(error.to_string());
+    let name = own_name(record);
+    let names = match record.config.domainname.as_str() {
+        "" => name,
+        domain => format!("{name}.{domain} {name}"),
+    };
+    mounted::add_host(&dirs.hosts(), addresses, &names).map_err(failed)?;
+    if resolver.is_some() {
+        let before = [false, true]
+            .map(|ipv6| resolver_file(record, Reach::Bridge { ipv6 }, None).unwrap_or_default());
+        let text = resolver_file(record, Reach::Host, resolver)?;
+        mounted::replace(&dirs.resolv_conf(), &before, &text).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// The networks a container asks for, the one of its network mode first.

@@ -82,7 +82,9 @@ fn unsupported(
             "no device driver is known; use Devices",
         ),
         (
-            !host_config.links.is_empty(),
+            // On a network of the user's they are names that its settings tell.
+            !host_config.links.is_empty()
+                && matches!(host_config.network_mode.as_str(), "" | "default" | "bridge"),
             "Links",
             "legacy links are gone; put both containers on one network",
         ),

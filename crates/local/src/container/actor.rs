@@ -42,6 +42,7 @@ use super::restart::Backoff;
 use crate::durable::Durability;
 use crate::engine::Engine;
 use crate::machine;
+use crate::names;
 
 /// A container's live shim.
 pub(super) struct Task {
@@ -425,7 +426,7 @@ fn describe(record: &Record, run: &RunState, dirs: &Dirs, exec_ids: Vec<String>)
         restart_count: run.restart_count,
         platform: record.platform.clone(),
         driver: "overlay2".into(),
-        network: run.network.clone(),
+        network: names::shown(record, &run.network),
         mounts: shown_mounts(record),
         exec_ids,
         log_path: if has_log {

@@ -39,12 +39,16 @@ impl Actor {
             .endpoints_config
             .insert(network.clone(), settings.clone());
         let joined = match &self.task {
-            Some(_) => self.engine.networks.plug(&record, &network).await?,
+            Some(_) => {
+                let networks = &self.engine.networks;
+                networks.plug(&record, &self.dirs, &network).await?
+            }
             None => settings,
         };
         if let Err(error) = save_record(&record, &self.dirs).await {
             if self.task.is_some() {
-                self.engine.networks.unplug(&record, &network).await?;
+                let networks = &self.engine.networks;
+                networks.unplug(&record, &self.dirs, &network).await?;
             }
             return Err(RuntimeError::Internal(format!(
                 "cannot save the change: {error}"
@@ -65,7 +69,8 @@ impl Actor {
             )));
         }
         if self.task.is_some() {
-            self.engine.networks.unplug(&self.record, network).await?;
+            let networks = &self.engine.networks;
+            networks.unplug(&self.record, &self.dirs, network).await?;
         }
         let mut record = Record::clone(&self.record);
         record.networking.endpoints_config.remove(network);
