@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use coracle_network::{DEFAULT_NETWORK, PoolSpec, Subnet};
+use coracle_network::{DEFAULT_NETWORK, Driver, PoolSpec, Subnet};
 use coracle_runtime::container::NetworkSettings;
 use coracle_runtime::event::EventKind;
 use coracle_runtime::filter::Filters;
@@ -143,7 +143,7 @@ fn describe(engine: &Engine, network: &coracle_network::Network) -> Network {
         id: network.id.clone(),
         name: network.name.clone(),
         created: Timestamp::from_nanosecond(i128::from(network.created)).unwrap_or_default(),
-        driver: "bridge".into(),
+        driver: network.driver.as_str().into(),
         scope: "local".into(),
         ipv6: network.ipv6.is_some(),
         ipv4: true,
@@ -163,7 +163,7 @@ fn describe(engine: &Engine, network: &coracle_network::Network) -> Network {
     }
 }
 
-/// Makes a bridge network.
+/// Makes a network.
 pub(crate) async fn create(engine: &Engine, spec: NetworkSpec) -> Result<String> {
     let invalid = |text: String| Err(RuntimeError::InvalidArgument(text));
     if FIXED.iter().any(|(name, _)| *name == spec.name) || spec.name == DEFAULT_NETWORK {
@@ -172,12 +172,14 @@ pub(crate) async fn create(engine: &Engine, spec: NetworkSpec) -> Result<String>
             spec.name
         )));
     }
-    if !matches!(spec.driver.as_str(), "" | "bridge" | "default") {
-        return Err(RuntimeError::NotFound(format!(
-            "could not find plugin {} in v1 plugin registry: plugin not found",
-            spec.driver
-        )));
-    }
+    let driver = match spec.driver.as_str() {
+        "" | "default" => Driver::Bridge,
+        name => Driver::from_name(name).ok_or_else(|| {
+            RuntimeError::NotFound(format!(
+                "could not find plugin {name} in v1 plugin registry: plugin not found"
+            ))
+        })?,
+    };
     if !matches!(spec.scope.as_str(), "" | "local") {
         return invalid(format!(
             "network scope {:?} is not supported; use local",
@@ -217,6 +219,7 @@ pub(crate) async fn create(engine: &Engine, spec: NetworkSpec) -> Result<String>
         .networks
         .create(coracle_network::NetworkSpec {
             name: spec.name,
+            driver,
             ipv4,
             ipv6,
             internal: spec.internal,
@@ -225,7 +228,8 @@ pub(crate) async fn create(engine: &Engine, spec: NetworkSpec) -> Result<String>
         })
         .await
         .map_err(error)?;
-    emit(engine, "create", &network.id, &network.name, &[]);
+    let about = (&*network.id, &*network.name, driver.as_str());
+    emit(engine, "create", about, &[]);
     Ok(network.id)
 }
 
@@ -258,7 +262,7 @@ fn pool(config: &IpamPool) -> Result<PoolSpec> {
 /// Removes a network that nothing uses.
 pub(crate) async fn remove(engine: &Engine, name: &str) -> Result<()> {
     let network = inspect(engine, name)?;
-    if network.driver != "bridge" {
+    if is_fixed(&network) {
         return Err(RuntimeError::Forbidden(format!(
             "{} is a pre-defined network and cannot be removed",
             network.name
@@ -270,7 +274,7 @@ pub(crate) async fn remove(engine: &Engine, name: &str) -> Result<()> {
         .remove(&network.id)
         .await
         .map_err(error)?;
-    emit(engine, "destroy", &network.id, &network.name, &[]);
+    emit(engine, "destroy", about(&network), &[]);
     Ok(())
 }
 
@@ -288,7 +292,7 @@ pub(crate) async fn connect(engine: &Engine, network: &str, request: ConnectRequ
         })
         .await?;
     let container = ("container", &*handle.id);
-    emit(engine, "connect", &network.id, &network.name, &[container]);
+    emit(engine, "connect", about(&network), &[container]);
     Ok(())
 }
 
@@ -314,20 +318,14 @@ pub(crate) async fn disconnect(
         })
         .await?;
     let container = ("container", &*handle.id);
-    emit(
-        engine,
-        "disconnect",
-        &network.id,
-        &network.name,
-        &[container],
-    );
+    emit(engine, "disconnect", about(&network), &[container]);
     Ok(())
 }
 
-/// A network that containers can be put on and taken off: a bridge.
+/// A network that containers can be put on and taken off.
 fn user_defined(engine: &Engine, name: &str) -> Result<Network> {
     let network = inspect(engine, name)?;
-    if network.driver != "bridge" {
+    if is_fixed(&network) {
         return Err(RuntimeError::Forbidden(format!(
             "container cannot be disconnected from {0} network or connected to {0} network",
             network.name
@@ -353,7 +351,7 @@ pub(crate) async fn prune(engine: &Engine, filters: &Filters) -> Result<Vec<Stri
                 .networks
                 .contains_key(&network.name)
         });
-        let fits = network.driver == "bridge"
+        let fits = !is_fixed(&network)
             && network.name != DEFAULT_NETWORK
             && !used
             && until.iter().all(|limit| network.created < *limit)
@@ -365,12 +363,22 @@ pub(crate) async fn prune(engine: &Engine, filters: &Filters) -> Result<Vec<Stri
     Ok(removed)
 }
 
+/// What an event tells of a network: its id, name and driver.
+fn about(network: &Network) -> (&str, &str, &str) {
+    (&network.id, &network.name, &network.driver)
+}
+
+fn is_fixed(network: &Network) -> bool {
+    FIXED.iter().any(|(name, _)| *name == network.name)
+}
+
 /// The driver of a network by its name.
-fn driver(name: &str) -> &'static str {
-    FIXED
-        .iter()
-        .find(|(fixed, _)| *fixed == name)
-        .map_or("bridge", |(_, driver)| driver)
+fn driver(engine: &Engine, name: &str) -> &'static str {
+    if let Some((_, driver)) = FIXED.iter().find(|(fixed, _)| *fixed == name) {
+        return driver;
+    }
+    let network = engine.networks.networks.find(name);
+    network.map_or("bridge", |network| network.driver.as_str())
 }
 
 /// Tells that a container joined or left its networks with a run.
@@ -381,15 +389,25 @@ pub(crate) fn emit_membership(
     settings: &NetworkSettings,
 ) {
     for (name, endpoint) in &settings.networks {
-        let id = &endpoint.network_id;
-        emit(engine, action, id, name, &[("container", container)]);
+        let (id, driver) = (&endpoint.network_id, driver(engine, name));
+        emit(
+            engine,
+            action,
+            (id, name, driver),
+            &[("container", container)],
+        );
     }
 }
 
-fn emit(engine: &Engine, action: &str, id: &str, name: &str, extra: &[(&str, &str)]) {
+fn emit(
+    engine: &Engine,
+    action: &str,
+    (id, name, driver): (&str, &str, &str),
+    extra: &[(&str, &str)],
+) {
     let mut attributes = BTreeMap::from([
         ("name".to_owned(), name.to_owned()),
-        ("type".to_owned(), driver(name).to_owned()),
+        ("type".to_owned(), driver.to_owned()),
     ]);
     attributes.extend(
         extra

@@ -47,6 +47,9 @@ pub struct Config {
     pub userland_proxy: bool,
     /// Whether firewall rules are made (`--iptables`).
     pub firewall: bool,
+    /// Whether the host's interfaces are out of reach, because the daemon runs in a namespace of
+    /// its own: macvlan and ipvlan networks are refused.
+    pub rootless: bool,
     /// Host address of published ports that ask for none (`--ip`); `None`: all, IPv4 and IPv6.
     pub default_host_ip: Option<IpAddr>,
     /// The `nft` program; looked up in `PATH` and `/usr/sbin` if it has no slash.
@@ -75,6 +78,7 @@ impl Config {
             ip_forward: true,
             userland_proxy: true,
             firewall: true,
+            rootless: false,
             default_host_ip: None,
             nft: PathBuf::from("nft"),
             state_dir: state_dir.into(),

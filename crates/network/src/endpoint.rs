@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::ifname::check_ifname;
-use crate::interface::Interface;
+use crate::interface::{Interface, Route};
 use crate::mac::MacAddr;
 use crate::subnet::Subnet;
 
@@ -110,7 +110,7 @@ pub struct Assigned {
     pub ip: IpAddr,
     /// The network's subnet, which it is of.
     pub subnet: Subnet,
-    /// The network's gateway; none in an internal network.
+    /// The network's gateway; none in an internal or routed network.
     pub gateway: Option<IpAddr>,
 }
 
@@ -135,6 +135,7 @@ pub struct Endpoint {
     /// Name of the interface in the namespace or the machine.
     pub ifname: String,
     /// Name of its other end, a port of the bridge: of the veth pair's outer end, or of the tap.
+    /// Empty on a network without a bridge.
     pub host_ifname: String,
     /// Ethernet address of the interface in the namespace or the machine.
     pub mac: MacAddr,
@@ -152,6 +153,9 @@ pub struct Endpoint {
     /// The highest one of a container's endpoints gets the default route.
     #[serde(default)]
     pub gateway_priority: i64,
+    /// Whether default routes lead right to the link: it has no next hop (ipvlan in a routed mode).
+    #[serde(default)]
+    pub routed: bool,
     /// Whether the IPv4 default route leads here.
     #[serde(default)]
     pub leads4: bool,
@@ -185,6 +189,16 @@ impl Endpoint {
                 IpAddr::V6(ip) => gateway6 = self.leads6.then_some(ip),
             }
         }
+        let everywhere = self.addresses().filter(|a| match a.ip {
+            IpAddr::V4(_) => self.routed && self.leads4,
+            IpAddr::V6(_) => self.routed && self.leads6,
+        });
+        let routes = everywhere.filter_map(|a| {
+            Some(Route {
+                destination: Subnet::containing(a.ip, 0).ok()?,
+                gateway: None,
+            })
+        });
         Interface {
             mac: self.mac,
             name: self.ifname.clone(),
@@ -192,7 +206,7 @@ impl Endpoint {
             addresses: self.addresses().map(|a| (a.ip, a.prefix())).collect(),
             gateway4,
             gateway6,
-            routes: Vec::new(),
+            routes: routes.collect(),
         }
     }
 

@@ -200,20 +200,17 @@ impl Interface {
         Ok(())
     }
 
-    fn default_routes(&self) -> impl Iterator<Item = Route> {
+    /// Its routes, default routes first.
+    fn all_routes(&self) -> impl Iterator<Item = Route> {
         let gateway4 = self.gateway4.map(IpAddr::V4);
         let gateways = gateway4.into_iter().chain(self.gateway6.map(IpAddr::V6));
-        gateways.filter_map(|gateway| {
+        let default = gateways.filter_map(|gateway| {
             Some(Route {
                 destination: Subnet::containing(gateway, 0).ok()?,
                 gateway: Some(gateway),
             })
-        })
-    }
-
-    /// Its routes, default routes first.
-    fn all_routes(&self) -> impl Iterator<Item = Route> {
-        self.default_routes().chain(self.routes.iter().copied())
+        });
+        default.chain(self.routes.iter().copied())
     }
 
     fn has_ipv6(&self) -> bool {
@@ -288,7 +285,7 @@ fn make_room(found: &[(&Link, &Interface)], links: &[Link]) -> Result<Vec<Messag
 }
 
 /// Makes links as they are asked for, after changes that must come first.
-pub(crate) fn apply(
+fn apply(
     netlink: &mut Netlink,
     mut changes: Vec<Message>,
     found: &[(&Link, &Interface)],
@@ -323,6 +320,14 @@ pub(crate) fn apply(
     netlink.changes(changes)
 }
 
+/// Makes an interface that has its name already as it is asked for.
+#[cfg(feature = "manage")]
+pub(crate) fn configure_named(netlink: &mut Netlink, interface: &Interface) -> io::Result<()> {
+    let link = netlink.link(&interface.name)?;
+    let link = link.ok_or_else(|| io::Error::other("the new interface vanished"))?;
+    apply(netlink, Vec::new(), &[(&link, interface)])
+}
+
 /// Has the default routes lead out of an interface, found by its name, as it is asked for.
 #[cfg(feature = "manage")]
 pub(crate) fn lead(netlink: &mut Netlink, interface: &Interface) -> io::Result<()> {
@@ -330,7 +335,8 @@ pub(crate) fn lead(netlink: &mut Netlink, interface: &Interface) -> io::Result<(
         // It has been removed from within.
         return Ok(());
     };
-    let default = interface.default_routes();
+    let default = interface.all_routes();
+    let default = default.filter(|r| r.destination.prefix() == 0);
     let changes = default.map(|r| set_route(link.index, r.destination, r.gateway));
     netlink.changes(changes.collect())
 }

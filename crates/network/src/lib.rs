@@ -35,7 +35,11 @@
 #[cfg(feature = "manage")]
 mod bridge;
 #[cfg(feature = "manage")]
+mod child;
+#[cfg(feature = "manage")]
 mod config;
+#[cfg(feature = "manage")]
+mod driver;
 #[cfg(feature = "manage")]
 mod endpoint;
 #[cfg(any(feature = "interface", feature = "tap"))]
@@ -92,6 +96,7 @@ pub use proto::Proto;
 #[cfg(feature = "manage")]
 pub use {
     config::{AddressPool, Config, default_pools},
+    driver::{Driver, Flag, Mode, Parent},
     endpoint::{Assigned, Endpoint, EndpointConfig, Place, TapOwner},
     hosts::{HostAddress, HostsFile, hosts_file, parse_extra_host},
     ipam::Ipam,

@@ -1,25 +1,20 @@
-//! A bridge network: what it is, and how one is asked for.
+//! A network: what it is, and how one is asked for.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::check_mtu;
+use crate::driver::{
+    Driver, OPTION_DEFAULT, OPTION_HOST_IP, OPTION_ICC, OPTION_MASQUERADE, OPTION_MTU, OPTION_NAME,
+    Options, Parent,
+};
 use crate::error::{Error, Result};
-use crate::ifname::check_ifname;
 use crate::ipam::Ipam;
 use crate::subnet::Subnet;
 
 /// Name of the default network.
 pub const DEFAULT_NETWORK: &str = "bridge";
-
-const OPTION_NAME: &str = "com.docker.network.bridge.name";
-const OPTION_ICC: &str = "com.docker.network.bridge.enable_icc";
-const OPTION_MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
-const OPTION_HOST_IP: &str = "com.docker.network.bridge.host_binding_ipv4";
-const OPTION_DEFAULT: &str = "com.docker.network.bridge.default_bridge";
-const OPTION_MTU: &str = "com.docker.network.driver.mtu";
 
 /// Addresses of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +24,7 @@ pub struct Pool {
     /// Those that are given out when none is asked for by name.
     #[serde(default)]
     pub range: Option<Subnet>,
-    /// The bridge's own.
+    /// The bridge's own, or of a macvlan the router's.
     pub gateway: IpAddr,
     /// Those that nobody gets, by what they are for.
     #[serde(default)]
@@ -47,7 +42,7 @@ impl Pool {
     }
 }
 
-/// A bridge network.
+/// A network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
     /// 64 hexadecimal digits.
@@ -56,8 +51,14 @@ pub struct Network {
     pub name: String,
     /// When it was made: nanoseconds since 1970, UTC.
     pub created: u64,
-    /// Name of its bridge.
+    /// What it is made of.
+    #[serde(default)]
+    pub driver: Driver,
+    /// Name of its bridge; empty if it has none.
     pub bridge: String,
+    /// The interface that its containers have parts of, if it has no bridge.
+    #[serde(default)]
+    pub parent: Option<Parent>,
     /// IPv4 addresses.
     pub ipv4: Pool,
     /// IPv6 addresses, if it has IPv6.
@@ -84,6 +85,14 @@ impl Network {
     /// Its addresses, IPv4 first.
     pub(crate) fn pools(&self) -> impl Iterator<Item = &Pool> {
         std::iter::once(&self.ipv4).chain(&self.ipv6)
+    }
+
+    /// The interface of the host's that is there for it alone, and is kept by us.
+    pub(crate) fn own_link(&self) -> Option<&str> {
+        match &self.parent {
+            None => Some(&self.bridge),
+            Some(parent) => parent.made.then_some(&parent.name),
+        }
     }
 
     /// Whether it is the default network.
@@ -121,7 +130,7 @@ pub struct PoolSpec {
     pub subnet: Option<Subnet>,
     /// The part of it that addresses are given out of.
     pub range: Option<Subnet>,
-    /// The bridge's own address; else the first.
+    /// The bridge's own address, or of a macvlan the router's; else the first.
     pub gateway: Option<IpAddr>,
     /// Addresses that nobody gets.
     pub reserved: BTreeMap<String, IpAddr>,
@@ -132,25 +141,19 @@ pub struct PoolSpec {
 pub struct NetworkSpec {
     /// Its name.
     pub name: String,
+    /// What it is made of.
+    pub driver: Driver,
     /// IPv4 addresses.
     pub ipv4: PoolSpec,
     /// IPv6 addresses, if it shall have IPv6.
     pub ipv6: Option<PoolSpec>,
     /// Whether it is cut off from all others, the host excepted.
     pub internal: bool,
-    /// Driver options (`com.docker.network.…`); an unknown one is refused.
+    /// Driver options (`com.docker.network.…`, `parent`, `macvlan_mode`, `ipvlan_mode`,
+    /// `ipvlan_flag`); one that the driver doesn't know is refused.
     pub options: BTreeMap<String, String>,
     /// The user's labels.
     pub labels: BTreeMap<String, String>,
-}
-
-/// What the driver options of a spec say.
-pub(crate) struct Options {
-    pub(crate) bridge: Option<String>,
-    pub(crate) icc: bool,
-    pub(crate) masquerade: bool,
-    pub(crate) host_ip: Option<IpAddr>,
-    pub(crate) mtu: Option<u32>,
 }
 
 impl NetworkSpec {
@@ -175,42 +178,7 @@ impl NetworkSpec {
                 "operation is not permitted on predefined {name} network"
             )));
         }
-        let mut options = Options {
-            bridge: None,
-            icc: true,
-            masquerade: true,
-            host_ip: None,
-            mtu: None,
-        };
-        for (key, value) in &self.options {
-            let bad =
-                || Error::Invalid(format!("invalid value {value:?} for network option {key}"));
-            match key.as_str() {
-                OPTION_NAME => {
-                    check_ifname(value)?;
-                    options.bridge = Some(value.clone());
-                }
-                OPTION_ICC => options.icc = parse_bool(value).ok_or_else(bad)?,
-                OPTION_MASQUERADE => options.masquerade = parse_bool(value).ok_or_else(bad)?,
-                OPTION_HOST_IP => options.host_ip = Some(value.parse().map_err(|_| bad())?),
-                OPTION_MTU => {
-                    let mtu = value.parse().map_err(|_| bad())?;
-                    check_mtu(mtu)?;
-                    options.mtu = Some(mtu);
-                }
-                _ => return Err(Error::Unsupported(format!("network option {key}"))),
-            }
-        }
-        Ok(options)
-    }
-}
-
-/// What Go's `strconv.ParseBool` takes.
-fn parse_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
+        Options::read(self.driver, &self.options)
     }
 }
 
@@ -218,48 +186,11 @@ fn parse_bool(text: &str) -> Option<bool> {
 mod tests {
     use super::*;
 
-    fn spec(name: &str, options: &[(&str, &str)]) -> NetworkSpec {
-        let options = options
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
+    fn spec(name: &str) -> NetworkSpec {
         NetworkSpec {
             name: name.to_owned(),
-            options,
             ..NetworkSpec::default()
         }
-    }
-
-    #[test]
-    fn options_are_read_or_refused_by_name() {
-        let options = spec("web", &[(OPTION_ICC, "False"), (OPTION_MTU, "1400")])
-            .check()
-            .unwrap();
-        assert!(!options.icc && options.masquerade);
-        assert_eq!(options.mtu, Some(1400));
-        for (key, value) in [
-            (OPTION_ICC, "maybe"),
-            (OPTION_MTU, "1"),
-            (OPTION_NAME, "a b"),
-            (OPTION_HOST_IP, "x"),
-        ] {
-            assert!(
-                spec("web", &[(key, value)]).check().is_err(),
-                "{key}={value}"
-            );
-        }
-        let error = spec(
-            "web",
-            &[("com.docker.network.bridge.trusted_host_interfaces", "x")],
-        )
-        .check()
-        .err()
-        .unwrap();
-        assert!(
-            error
-                .to_string()
-                .contains("trusted_host_interfaces is not supported")
-        );
     }
 
     #[test]
@@ -278,10 +209,10 @@ mod tests {
             "container:x",
             &long,
         ] {
-            assert!(spec(bad, &[]).check().is_err(), "{bad:?}");
+            assert!(spec(bad).check().is_err(), "{bad:?}");
         }
         for good in ["a_b.c-1", "test 01", "-a", "ä"] {
-            assert!(spec(good, &[]).check().is_ok(), "{good:?}");
+            assert!(spec(good).check().is_ok(), "{good:?}");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use crate::bridge::{default_gateway, is_free};
 use crate::config::{AddressPool, Config};
+use crate::driver::Driver;
 use crate::error::{Error, Result};
 use crate::netlink::Netlink;
 use crate::netlink::tables::Route;
@@ -65,7 +66,7 @@ impl<'a> Finder<'a> {
         };
         if (subnet.is_ipv4() && subnet.prefix() > 30) || subnet.prefix() > 126 {
             return Err(Error::Invalid(format!(
-                "invalid subnet {subnet}: too small for a bridge"
+                "invalid subnet {subnet}: too small for a network"
             )));
         }
         self.taken.push(subnet);
@@ -162,7 +163,9 @@ pub(crate) fn default_network(
         id: former.map_or_else(random::id, |n| Ok(n.id.clone()))?,
         name: DEFAULT_NETWORK.to_owned(),
         created: former.map_or_else(random::now, |n| n.created),
+        driver: Driver::Bridge,
         bridge: config.bridge.clone(),
+        parent: None,
         ipv4,
         ipv6,
         internal: false,

@@ -1,18 +1,18 @@
 //! An endpoint's port of its bridge: plugged in, pulled out, repaired. Blocking.
 //!
-//! For a container it is the outer end of a veth pair, for a machine a tap.
+//! For a container it is the outer end of a veth pair, for a machine a tap. What has no bridge is
+//! handed on to `child`.
 
 use std::io;
 use std::os::fd::AsFd;
 
-use crate::bridge;
 use crate::endpoint::{Endpoint, Place};
 use crate::error::{Error, Result};
 use crate::netlink::link::set_up;
 use crate::netlink::make::plug_in;
 use crate::netlink::{Netlink, is_absent};
 use crate::network::Network;
-use crate::{interface, netns, random, tap, veth};
+use crate::{bridge, child, interface, netns, random, tap, veth};
 
 /// A name for a port: `veth` or `vtap`, and eleven random hexadecimal digits. Never used again, so
 /// that what removes an old one late can't hit a new one.
@@ -34,6 +34,9 @@ pub(crate) fn is_ours(name: &str) -> bool {
 
 /// Joins a container or a machine to a network as the endpoint says. A half-made port doesn't stay.
 pub(crate) fn plug(network: &Network, endpoint: &Endpoint) -> Result<()> {
+    if let Some(parent) = &network.parent {
+        return child::plug(network, parent, endpoint);
+    }
     let failed = |e| Error::netlink(format!("attach {} to {}", endpoint.ifname, network.name))(e);
     let mut netlink = Netlink::open().map_err(failed)?;
     let bridge = match netlink.link(&network.bridge).map_err(failed)? {
@@ -92,6 +95,9 @@ pub(crate) fn lead(endpoint: &Endpoint) -> Result<()> {
 
 /// Removes an endpoint's port; none there is no error.
 pub(crate) fn unplug(endpoint: &Endpoint) -> Result<()> {
+    if endpoint.host_ifname.is_empty() {
+        return child::unplug(endpoint);
+    }
     let failed = |e| Error::netlink(format!("detach {}", endpoint.host_ifname))(e);
     Netlink::open()
         .and_then(|mut netlink| netlink.delete_link(&endpoint.host_ifname))
@@ -101,6 +107,9 @@ pub(crate) fn unplug(endpoint: &Endpoint) -> Result<()> {
 /// Puts a live endpoint's port back onto its bridge if it isn't there. A veth pair that is gone is
 /// made anew; a tap is too, but only a machine that opens it will be heard on it.
 pub(crate) fn repair(network: &Network, endpoint: &Endpoint) -> Result<()> {
+    if let Some(parent) = &network.parent {
+        return child::repair(network, parent, endpoint);
+    }
     let failed = |e| Error::netlink(format!("restore {}", endpoint.host_ifname))(e);
     let mut netlink = Netlink::open().map_err(failed)?;
     let bridge = netlink.link(&network.bridge).map_err(failed)?;

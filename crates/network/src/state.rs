@@ -17,7 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Assigned, Endpoint};
 use crate::error::{Error, Result};
 use crate::ipam::Ipam;
 use crate::network::{Network, Pool};
@@ -157,7 +157,7 @@ impl State {
     /// Settles which of an owner's endpoints the default routes lead to, for IPv4 and IPv6 each;
     /// returns those that have got one which they hadn't.
     pub(crate) fn elect(&mut self, id: &str) -> Vec<Endpoint> {
-        let best = |has_gateway: fn(&Endpoint) -> bool| {
+        let best = |has_gateway: &dyn Fn(&Endpoint) -> bool| {
             let own = self.endpoints.values().filter(|e| e.id == id);
             let candidates = own.filter(|e| e.default_route && has_gateway(e));
             let name = |e: &Endpoint| self.networks.get(&e.network).map(|n| &n.network.name);
@@ -165,8 +165,9 @@ impl State {
                 .max_by_key(|e| (e.gateway_priority, Reverse(name(e))))
                 .map(|e| e.network.clone())
         };
-        let leader4 = best(|e| e.ipv4.as_ref().is_some_and(|a| a.gateway.is_some()));
-        let leader6 = best(|e| e.ipv6.as_ref().is_some_and(|a| a.gateway.is_some()));
+        let leads_out = |e: &Endpoint, a: &Assigned| e.routed || a.gateway.is_some();
+        let leader4 = best(&|e| e.ipv4.as_ref().is_some_and(|a| leads_out(e, a)));
+        let leader6 = best(&|e| e.ipv6.as_ref().is_some_and(|a| leads_out(e, a)));
         let mut elected = Vec::new();
         for endpoint in self.endpoints.values_mut().filter(|e| e.id == id) {
             let (former4, former6) = (endpoint.leads4, endpoint.leads6);

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
-use crate::interface::{self, Interface};
+use crate::interface;
 use crate::netlink::Netlink;
 use crate::netlink::make::VethPair;
 use crate::network::Network;
@@ -40,16 +40,10 @@ pub(crate) fn make(
     })?;
     let interface = endpoint.interface();
     port::settle(netlink, network, endpoint)
-        .and_then(|()| netns::within(netns.as_fd(), || configure(&interface)))
+        .and_then(|()| {
+            netns::within(netns.as_fd(), || {
+                interface::configure_named(&mut Netlink::open()?, &interface)
+            })
+        })
         .map_err(failed)
-}
-
-/// Gives an interface that has its name already its addresses and routes; runs within the
-/// namespace.
-fn configure(interface: &Interface) -> io::Result<()> {
-    let mut netlink = Netlink::open()?;
-    let inner = netlink
-        .link(&interface.name)?
-        .ok_or_else(|| io::Error::other("no inner end"))?;
-    interface::apply(&mut netlink, Vec::new(), &[(&inner, interface)])
 }

@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Networks;
+use crate::driver::Parent;
 use crate::endpoint::{Assigned, Endpoint, EndpointConfig, Place};
 use crate::error::{Error, Result, blocking, detached};
 use crate::mac::MacAddr;
 use crate::network::{Network, Pool};
-use crate::port;
 use crate::state::Entry;
+use crate::{child, port};
 
 /// How long the kernel is given to remove a dead namespace's interfaces.
 const UNPLUG_DELAY: Duration = Duration::from_secs(1);
@@ -42,7 +43,22 @@ impl Networks {
     }
 
     async fn attach_now(&self, place: Place, wanted: EndpointConfig) -> Result<Endpoint> {
-        let host_ifname = port::name(&place)?;
+        let network = self.state().entry(&wanted.network)?.network.clone();
+        let (mut host_ifname, mut mac) = (String::new(), None);
+        match network.parent.clone() {
+            None => host_ifname = port::name(&place)?,
+            Some(parent) => {
+                if let Place::Machine(_) = place {
+                    return Err(child::unsupported_place(&network));
+                }
+                child::check_mac(&network, wanted.mac)?;
+                mac = blocking(move || child::shared_mac(&parent)).await?;
+            }
+        }
+        let wanted = EndpointConfig {
+            mac: mac.or(wanted.mac),
+            ..wanted
+        };
         let assigned = self.assign(place, host_ifname, wanted)?;
         let Assignment {
             network,
@@ -149,7 +165,7 @@ impl Networks {
     /// # Errors
     /// If the files can't be written.
     pub async fn release(&self, id: &str) -> Result<()> {
-        let _guard = self.exclusive(id).await;
+        let guard = self.exclusive(id).await;
         let endpoints: Vec<Endpoint> = {
             let mut state = self.state();
             let keys: Vec<_> = state
@@ -166,15 +182,20 @@ impl Networks {
         if endpoints.is_empty() && unexposed.is_none() {
             return Ok(());
         }
+        // Nothing but us removes a tap. And what has no outer end has no name of its own either:
+        // later it could be the next run's.
+        let (pairs, others): (Vec<_>, Vec<_>) = endpoints
+            .into_iter()
+            .partition(|e| e.netns().is_some() && !e.host_ifname.is_empty());
+        let guard = (!others.is_empty()).then_some(guard);
         tokio::spawn(async move {
+            unplug_all(others).await;
+            drop(guard);
             if let Some(end) = unexposed
                 && let Err(e) = end.await
             {
                 tracing::warn!("{e}");
             }
-            // Nothing but us removes a tap.
-            let (pairs, taps) = endpoints.into_iter().partition(|e| e.netns().is_some());
-            unplug_all(taps).await;
             tokio::time::sleep(UNPLUG_DELAY).await;
             unplug_all(pairs).await;
         });
@@ -223,9 +244,11 @@ fn choose(
             entry.give_back(ip);
         }
     })?;
+    let leads_out = !network.internal;
+    let routed = leads_out && network.parent.as_ref().is_some_and(Parent::routes);
     let assigned = |ip: Option<IpAddr>, pool: Option<&Pool>| {
         let (ip, pool) = (ip?, pool?);
-        let gateway = (!network.internal).then_some(pool.gateway);
+        let gateway = (leads_out && !routed).then_some(pool.gateway);
         let subnet = pool.subnet;
         Some(Assigned {
             ip,
@@ -250,6 +273,7 @@ fn choose(
         aliases: wanted.aliases,
         default_route: wanted.default_route,
         gateway_priority: wanted.gateway_priority,
+        routed,
         leads4: false,
         leads6: false,
     };

@@ -189,7 +189,8 @@ impl Networks {
         };
         let config = self.inner.config.clone();
         let live = restoring.then(|| endpoints.clone());
-        blocking(move || topology::make_bridges(&config, &networks, live.as_deref())).await?;
+        blocking(move || topology::make_bridges(&config, &networks, live.as_deref(), false))
+            .await?;
         for endpoint in endpoints {
             self.mend_endpoint(&endpoint)
                 .await

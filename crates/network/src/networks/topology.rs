@@ -2,13 +2,14 @@
 
 use super::Networks;
 use crate::config::Config;
+use crate::driver::{Driver, Options, Parent};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result, blocking, detached};
 use crate::netlink::Netlink;
-use crate::network::{DEFAULT_NETWORK, Network, NetworkSpec, Options};
+use crate::network::{DEFAULT_NETWORK, Network, NetworkSpec};
 use crate::nft::rules;
 use crate::state::Entry;
-use crate::{bridge, pools, random};
+use crate::{bridge, child, pools, random};
 
 impl Networks {
     /// All networks.
@@ -101,7 +102,7 @@ impl Networks {
         if let Err(e) = self.make_new(network.clone(), rules).await {
             self.state().networks.remove(&network.id);
             let saved = self.save_networks().await;
-            let removed = blocking(move || bridge::remove(&network)).await;
+            let removed = blocking(move || remove_link(&network)).await;
             for undo in [saved, removed] {
                 undo.unwrap_or_else(|e| tracing::warn!("after a failed network creation: {e}"));
             }
@@ -114,7 +115,7 @@ impl Networks {
     async fn make_new(&self, network: Network, rules: rules::Networks) -> Result<()> {
         self.save_networks().await?;
         let config = self.inner.config.clone();
-        blocking(move || make_bridges(&config, &[network], None)).await?;
+        blocking(move || make_bridges(&config, &[network], None, true)).await?;
         self.inner.firewall.reset(rules, None).await
     }
 
@@ -147,8 +148,16 @@ impl Networks {
             (network, self.rules(&state))
         };
         self.save_networks().await?;
-        blocking(move || bridge::remove(&network)).await?;
+        blocking(move || remove_link(&network)).await?;
         self.inner.firewall.reset(rules, None).await
+    }
+}
+
+/// Removes what was made for a network.
+fn remove_link(network: &Network) -> Result<()> {
+    match &network.parent {
+        Some(parent) => child::remove_parent(parent),
+        None => bridge::remove(network),
     }
 }
 
@@ -163,20 +172,26 @@ fn plan(
         return Err(Error::NetworkExists(spec.name));
     }
     let id = random::id()?;
-    let bridge = match options.bridge {
-        Some(name) => name,
-        None => "br-".chars().chain(id.chars().take(12)).collect(),
-    };
-    if let Some(other) = existing.iter().find(|n| n.bridge == bridge) {
-        return Err(Error::Invalid(format!(
-            "bridge name {bridge} is already in use by network {}",
-            other.name
-        )));
-    }
-    let failed = |e| Error::netlink(format!("look for {bridge}"))(e);
+    let failed = |e| Error::netlink("look for interfaces")(e);
     let mut netlink = Netlink::open().map_err(failed)?;
-    if netlink.link(&bridge).map_err(failed)?.is_some() {
-        return Err(Error::Invalid(format!("interface {bridge} exists already")));
+    let (mut bridge, mut parent) = (String::new(), None);
+    let (mut internal, mut mtu) = (spec.internal, options.mtu.unwrap_or(config.mtu));
+    if spec.driver == Driver::Bridge {
+        bridge = plan_bridge(&mut netlink, existing, &id, &options)?;
+    } else {
+        if config.rootless {
+            let driver = spec.driver.as_str();
+            return Err(Error::Unsupported(format!(
+                "driver {driver} in rootless mode"
+            )));
+        }
+        let planned = plan_parent(&mut netlink, existing, &id, &options)?;
+        // One that was made here leads nowhere, unless it is a VLAN.
+        internal |= planned.made && planned.vlan().is_none();
+        if let (Some(link), None) = (netlink.link(&planned.name).map_err(failed)?, options.mtu) {
+            mtu = link.mtu;
+        }
+        parent = Some(planned);
     }
     let mut finder = pools::Finder::new(&config.pools, &mut netlink, existing, None)?;
     let ipv4 = finder.pool(&spec.ipv4, true)?;
@@ -188,30 +203,97 @@ fn plan(
         id,
         name: spec.name,
         created: random::now(),
+        driver: spec.driver,
         bridge,
+        parent,
         ipv4,
         ipv6,
-        internal: spec.internal,
+        internal,
         icc: options.icc,
         masquerade: options.masquerade,
-        mtu: options.mtu.unwrap_or(config.mtu),
+        mtu,
         host_ip: options.host_ip,
         options: spec.options,
         labels: spec.labels,
     })
 }
 
+/// Chooses the name of a network's bridge.
+fn plan_bridge(
+    netlink: &mut Netlink,
+    existing: &[Network],
+    id: &str,
+    options: &Options,
+) -> Result<String> {
+    let bridge = match &options.bridge {
+        Some(name) => name.clone(),
+        None => "br-".chars().chain(id.chars().take(12)).collect(),
+    };
+    if let Some(other) = existing.iter().find(|n| n.bridge == bridge) {
+        return Err(Error::Invalid(format!(
+            "bridge name {bridge} is already in use by network {}",
+            other.name
+        )));
+    }
+    let failed = Error::netlink(format!("look for {bridge}"));
+    if netlink.link(&bridge).map_err(failed)?.is_some() {
+        return Err(Error::Invalid(format!("interface {bridge} exists already")));
+    }
+    Ok(bridge)
+}
+
+/// Settles which interface's parts a network's containers get. As in Docker: the one that is named,
+/// or a VLAN on it that is made, or else one that is made and leads nowhere.
+fn plan_parent(
+    netlink: &mut Netlink,
+    existing: &[Network],
+    id: &str,
+    options: &Options,
+) -> Result<Parent> {
+    let name = match &options.parent {
+        Some(name) => name.clone(),
+        None => "dm-".chars().chain(id.chars().take(12)).collect(),
+    };
+    let uses = |n: &&Network| n.parent.as_ref().is_some_and(|p| p.name == name);
+    if let Some(other) = existing.iter().find(uses) {
+        return Err(Error::Invalid(format!(
+            "network {} is already using parent interface {name}",
+            other.name
+        )));
+    }
+    let failed = Error::netlink(format!("look for {name}"));
+    let missing = netlink.link(&name).map_err(failed)?.is_none();
+    let mut parent = Parent {
+        name,
+        made: options.parent.is_none(),
+        mode: options.mode,
+        flag: options.flag,
+    };
+    parent.made |= missing && parent.vlan().is_some();
+    Ok(parent)
+}
+
 /// Makes bridges as they should be; with `live`, ports of others than these are removed.
+/// A parent that is missing is an error only if `strict`.
 pub(super) fn make_bridges(
     config: &Config,
     networks: &[Network],
     live: Option<&[Endpoint]>,
+    strict: bool,
 ) -> Result<()> {
     if config.ip_forward {
         bridge::enable_forwarding(networks.iter().any(|n| n.ipv6.is_some()))?;
     }
     let mut netlink = Netlink::open().map_err(Error::netlink("open a netlink socket"))?;
     for network in networks {
+        if let Some(parent) = &network.parent {
+            match child::ensure_parent(&mut netlink, parent, network.mtu) {
+                // An interface that was pulled out keeps nobody else from starting.
+                Err(e) if !strict => tracing::warn!("network {}: {e}", network.name),
+                result => drop(result?),
+            }
+            continue;
+        }
         let index = bridge::ensure(&mut netlink, network)?;
         if !config.userland_proxy {
             bridge::enable_route_localnet(network)?;

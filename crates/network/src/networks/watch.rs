@@ -70,9 +70,11 @@ impl Networks {
         let state = self.state();
         let mut networks = state.networks.values().map(|e| &e.network);
         match loss {
-            Loss::Address(ip) => networks.any(|n| n.pools().any(|p| p.gateway == *ip)),
+            Loss::Address(ip) => {
+                networks.any(|n| n.parent.is_none() && n.pools().any(|p| p.gateway == *ip))
+            }
             Loss::Link(name) => {
-                networks.any(|n| n.bridge == *name)
+                networks.any(|n| n.own_link() == Some(name))
                     || state.endpoints.values().any(|e| e.host_ifname == *name)
             }
         }

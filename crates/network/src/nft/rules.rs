@@ -23,6 +23,7 @@ use super::json::{
     Command, Hook, concat, connection, dnat, is, is_not, jump, look_up, meta, payload, prefix,
     simple, to_this_host,
 };
+use crate::driver::Driver;
 use crate::network::Network;
 use crate::subnet::Subnet;
 
@@ -45,6 +46,7 @@ struct Bridge {
 
 impl Networks {
     pub(crate) fn new<'a>(networks: impl Iterator<Item = &'a Network>, proxy: bool) -> Self {
+        let networks = networks.filter(|n| n.driver == Driver::Bridge);
         let bridges = networks.map(|n| Bridge {
             name: n.bridge.clone(),
             subnets: n.pools().map(|p| p.subnet).collect(),

@@ -5,6 +5,7 @@
 
 mod attach;
 mod chaos;
+mod children;
 mod host;
 mod interface;
 mod machine;
