@@ -42,7 +42,8 @@ pub trait Machine: Send + Sync {
     /// What of its confinement could not be had here, for the log.
     fn warnings(&self) -> &[String];
 
-    /// The byte stream to the guest's port `agent`; once.
+    /// The byte stream to the guest's port `agent`; once, and not if the caller gave its own
+    /// ([`MachineSpec::agent`]).
     fn agent(&self) -> Option<UnixStream>;
 
     /// Plugs a disk in. The guest finds it some time later, by its serial.

@@ -83,7 +83,10 @@ pub async fn choose(
     let tried = tokio::time::timeout(DEADLINE, try_kvm(vmm, spec, ready)).await;
     let (accelerator, reason) = match tried {
         Ok(Ok(())) => (Accelerator::Kvm, "a machine ran on it".to_owned()),
-        Ok(Err(why)) => (Accelerator::Tcg, format!("kvm does not work here: {why}")),
+        Ok(Err(why)) => {
+            let why = why.lines().collect::<Vec<_>>().join("; ");
+            (Accelerator::Tcg, format!("kvm does not work here: {why}"))
+        }
         Err(_) => (
             Accelerator::Tcg,
             format!(

@@ -242,3 +242,24 @@ pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // the returned value gives no mutable access by which it could be exchanged here.
     unsafe { AsyncFd::register(fd) }.map_err(io::Error::from)
 }
+
+/// Makes a tap in this thread's network namespace, as machines want them.
+#[cfg(feature = "conformance")]
+pub(crate) fn make_tap(name: &str) -> io::Result<OwnedFd> {
+    let file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/net/tun")?;
+    // SAFETY: `ifreq` is a plain struct of integers, for which all zeroes is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.as_bytes()) {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags =
+        (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as libc::c_short;
+    // SAFETY: this request reads and writes the one `ifreq` that it is given.
+    check(c_long::from(unsafe {
+        libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF as _, &raw mut request)
+    }))?;
+    Ok(file.into())
+}

@@ -141,12 +141,13 @@ static void answer(char *line) {
             snprintf(text, sizeof text, "%02x", bytes[i]);
             add("%s%s", text, "");
         }
-    } else if (!strcmp(line, "memory")) {
+    } else if (!strcmp(line, "memory") || !strcmp(line, "free")) {
         struct sysinfo info;
-        char total[32];
+        char text[32];
         sysinfo(&info);
-        snprintf(total, sizeof total, "%llu", (unsigned long long)info.totalram * info.mem_unit);
-        add("%s%s", total, "");
+        unsigned long long pages = *line == 'f' ? info.freeram : info.totalram;
+        snprintf(text, sizeof text, "%llu", pages * info.mem_unit);
+        add("%s%s", text, "");
     } else if (!strcmp(line, "clock"))
         add("%s%s", line_of("/sys/devices/system/clocksource", "clocksource0", "current_clocksource"), "");
     else if (!strncmp(line, "read ", 5)) read_disk(line + 5);

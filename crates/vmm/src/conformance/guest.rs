@@ -60,6 +60,19 @@ impl Guest {
         Ok(Guest { kernel, initrd })
     }
 
+    /// The guest whose initrd was made in a directory before.
+    ///
+    /// # Errors
+    /// As [`Guest::make`].
+    pub fn at(dir: &Path) -> Result<Guest, String> {
+        let initrd = dir.join("initrd");
+        let found = initrd.is_file().then_some(initrd);
+        Ok(Guest {
+            kernel: find_kernel()?,
+            initrd: found.ok_or("no initrd was made there")?,
+        })
+    }
+
     /// A machine's shape with this guest.
     #[must_use]
     pub fn shape(&self, accelerator: Accelerator) -> Shape {

@@ -88,7 +88,10 @@ pub(super) async fn launch(
     );
     let incoming = source.state.is_some();
     let (control, their_control) = channel()?;
-    let (agent, their_agent) = channel()?;
+    let (agent, their_agent) = match spec.agent.take() {
+        Some(theirs) => (None, theirs),
+        None => channel().map(|(ours, theirs)| (Some(ours), theirs))?,
+    };
     let (console, their_console) = logs::pipe()?;
     let (words, their_stderr) = logs::pipe()?;
     let log = Log::create(&spec.console)?;
@@ -166,7 +169,7 @@ pub(super) async fn launch(
             answer.wait().await?;
         }
         if incoming {
-            running(events).await?;
+            running(events, &machine.life).await?;
         }
         drop(giver);
         for disk in disks {
@@ -184,21 +187,22 @@ pub(super) async fn launch(
 }
 
 /// Waits until a machine that comes in continues.
-async fn running(mut events: Receiver<Event>) -> Result<()> {
-    let wait = async {
+async fn running(mut events: Receiver<Event>, life: &Life) -> Result<()> {
+    let resumed = async {
         loop {
             match events.recv().await {
                 Ok(event) if event.name == "RESUME" => return Ok(()),
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => {
-                    return Err(Error::Ended("QEMU hung up".into()));
-                }
+                Err(RecvError::Closed) => return Err(Error::Ended("QEMU hung up".into())),
             }
         }
     };
-    tokio::time::timeout(PATIENCE, wait)
-        .await
-        .map_err(|_| Error::Timeout("continuing the template".into()))?
+    tokio::select! {
+        resumed = tokio::time::timeout(PATIENCE, resumed) => {
+            resumed.map_err(|_| Error::Timeout("continuing the template".into()))?
+        }
+        exit = life.ended() => Err(Error::Ended(exit.to_string())),
+    }
 }
 
 /// Who answers for the memory, ended by being dropped.

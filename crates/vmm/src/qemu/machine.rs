@@ -10,7 +10,6 @@ use async_trait::async_trait;
 use serde_json::json;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
 use crate::error::{Error, Result};
@@ -48,37 +47,19 @@ impl Life {
             killed: Arc::clone(&killed),
             exit,
         };
-        let mut events = qmp.events();
         let listening = tokio::spawn({
             let qmp = qmp.clone();
             async move { qmp.listen().await }
         });
         let words = tokio::spawn(logs::last_words(words));
-        let reason = tokio::spawn(async move {
-            let mut reason = String::new();
-            loop {
-                match events.recv().await {
-                    Ok(event) if event.name == "SHUTDOWN" => {
-                        let text = event.data.get("reason").and_then(|reason| reason.as_str());
-                        reason = text.unwrap_or_default().to_owned();
-                    }
-                    Ok(_) | Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return reason,
-                }
-            }
-        });
-        let stop_reason = reason.abort_handle();
+        let qmp = qmp.clone();
         tokio::spawn(async move {
             let status = process.wait().await;
             // What it said last is in its pipes, which are closed by now.
             let rest = async { (listening.await, words.await.unwrap_or_default()) };
             let (_, stderr) = (tokio::time::timeout(LAST_WORDS, rest).await)
                 .unwrap_or((Ok(String::new()), String::new()));
-            let reason = match tokio::time::timeout(Duration::ZERO, reason).await {
-                Ok(reason) => reason.unwrap_or_default(),
-                Err(_) => String::new(),
-            };
-            stop_reason.abort();
+            let reason = qmp.shutdown().unwrap_or_default();
             let end = match (status, reason.as_str()) {
                 _ if killed.load(Ordering::SeqCst) => End::Killed,
                 (Ok(Status::Exited(0)), "guest-reset" | "guest-panic") => End::Reboot,
@@ -146,7 +127,7 @@ impl QemuMachine {
     pub(super) fn new(
         spec: MachineSpec,
         qmp: Qmp,
-        agent: UnixStream,
+        agent: Option<UnixStream>,
         life: Life,
         warnings: Vec<String>,
         ram: Option<OwnedFd>,
@@ -155,7 +136,7 @@ impl QemuMachine {
         QemuMachine {
             spec,
             qmp,
-            agent: Mutex::new(Some(agent)),
+            agent: Mutex::new(agent),
             life,
             warnings,
             ram,

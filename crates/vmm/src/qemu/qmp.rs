@@ -132,6 +132,8 @@ struct Pending {
     replies: VecDeque<Reply>,
     /// Why there is nothing more to come.
     over: Option<String>,
+    /// What QEMU said last of why the machine stops: a `ShutdownCause`.
+    shutdown: Option<String>,
 }
 
 /// The conversation with one QEMU. Cheap to clone.
@@ -152,6 +154,11 @@ impl Qmp {
             pending: Mutex::default(),
             events: broadcast::channel(MAX_EVENTS).0,
         }))
+    }
+
+    /// What QEMU said of why the machine stops, if it said anything.
+    pub(crate) fn shutdown(&self) -> Option<String> {
+        self.pending().shutdown.clone()
     }
 
     /// Events from now on.
@@ -189,8 +196,14 @@ impl Qmp {
             while let Some(line) = lines.next()? {
                 match line {
                     Line::Greeting => {}
-                    // An error means that nobody listens.
-                    Line::Event(event) => drop(self.0.events.send(event)),
+                    Line::Event(event) => {
+                        if event.name == "SHUTDOWN" {
+                            let reason = event.data.get("reason").and_then(Value::as_str);
+                            self.pending().shutdown = reason.map(str::to_owned);
+                        }
+                        // An error means that nobody listens.
+                        let _ = self.0.events.send(event);
+                    }
                     Line::Answer(answer) => {
                         let reply = self.pending().replies.pop_front();
                         let reply = reply.ok_or_else(|| {
@@ -308,5 +321,167 @@ impl Answer {
             Ok(Ok(Err(message))) => Err(Error::Refused { command, message }),
             Ok(Ok(Ok(value))) => Ok(value),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    fn lines(input: &[u8]) -> Result<Vec<Line>> {
+        let mut lines = Lines::default();
+        let mut found = Vec::new();
+        // In small pieces, as a socket may give it.
+        for piece in input.chunks(7) {
+            lines.push(piece);
+            while let Some(line) = lines.next()? {
+                found.push(line);
+            }
+        }
+        Ok(found)
+    }
+
+    #[test]
+    fn what_qemu_says_is_understood() {
+        let said = concat!(
+            r#"{"QMP": {"version": {"qemu": {"micro": 22}}, "capabilities": ["oob"]}}"#,
+            "\r\n\r\n",
+            r#"{"return": {}}"#,
+            "\r\n",
+            r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "STOP"}"#,
+            "\n",
+            r#"{"error": {"class": "GenericError", "desc": "no such thing"}}"#,
+            "\n{\"return\"",
+        );
+        let found = lines(said.as_bytes()).unwrap();
+        let stop = Event {
+            name: "STOP".into(),
+            data: Value::Null,
+        };
+        assert_eq!(found.len(), 4);
+        assert!(matches!(found[0], Line::Greeting));
+        assert!(matches!(&found[1], Line::Answer(Ok(value)) if *value == json!({})));
+        assert!(matches!(&found[2], Line::Event(event) if *event == stop));
+        assert!(matches!(&found[3], Line::Answer(Err(why)) if why == "no such thing"));
+    }
+
+    #[test]
+    fn what_it_must_not_say_is_refused() {
+        for bad in [
+            "hello\n",
+            "[]\n",
+            "{}\n",
+            "{\"event\": 1}\n",
+            "{\"return\": {}\n",
+            "\u{0}\n",
+        ] {
+            assert!(
+                matches!(lines(bad.as_bytes()), Err(Error::Protocol(_))),
+                "{bad}"
+            );
+        }
+        let deep = format!("{{\"return\": {}\n", "[".repeat(100_000));
+        assert!(lines(deep.as_bytes()).is_err());
+        let endless = vec![b'x'; MAX_LINE + 100];
+        assert!(lines(&endless).is_err());
+        let long = format!("{{\"error\": {{\"desc\": \"{}\"}}}}\n", "x".repeat(9000));
+        let found = lines(long.as_bytes()).unwrap();
+        assert!(matches!(&found[..], [Line::Answer(Err(why))] if why.len() == 1000));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_makes_it_panic(input in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = lines(&input);
+        }
+
+        #[test]
+        fn no_json_makes_it_panic(
+            key in "(QMP|event|return|error|data)",
+            value in r#"(1|null|"x"|\[\]|\{"desc": (1|"y")\})"#,
+        ) {
+            let _ = lines(format!("{{\"{key}\": {value}}}\n").as_bytes());
+        }
+    }
+
+    fn pair() -> (Qmp, UnixStream, tokio::task::JoinHandle<String>) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let qmp = Qmp::new(ours);
+        let listening = tokio::spawn({
+            let qmp = qmp.clone();
+            async move { qmp.listen().await }
+        });
+        (qmp, theirs, listening)
+    }
+
+    #[tokio::test]
+    async fn answers_come_in_the_order_of_commands() {
+        let (qmp, mut theirs, _listening) = pair();
+        let one = qmp.give("one", json!({}), None).await.unwrap();
+        let two = qmp.give("two", json!({"a": 1}), None).await.unwrap();
+        // Whoever loses interest doesn't take another's answer.
+        drop(one);
+        theirs
+            .write_all(b"{\"return\": 1}\n{\"return\": 2}\n")
+            .await
+            .unwrap();
+        assert_eq!(two.wait().await.unwrap(), json!(2));
+        let mut said = vec![0; 200];
+        let count = theirs.read(&mut said).await.unwrap();
+        let said = String::from_utf8_lossy(&said[..count]).into_owned();
+        assert_eq!(said.lines().count(), 2, "{said}");
+        let refused = qmp.give("three", json!({}), None).await.unwrap();
+        theirs
+            .write_all(b"{\"error\": {\"desc\": \"no\"}}\n")
+            .await
+            .unwrap();
+        let error = refused.wait().await.unwrap_err();
+        assert_eq!(error.to_string(), "three: no");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_asked_for_ends_it() {
+        let (qmp, mut theirs, listening) = pair();
+        theirs.write_all(b"{\"return\": {}}\n").await.unwrap();
+        assert!(listening.await.unwrap().contains("nobody asked"));
+        assert!(qmp.run("stop", json!({})).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn who_waits_learns_of_the_end() {
+        let (qmp, theirs, listening) = pair();
+        let answer = qmp.give("stop", json!({}), None).await.unwrap();
+        drop(theirs);
+        assert!(matches!(answer.wait().await, Err(Error::Ended(_))));
+        listening.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_descriptor_goes_with_its_command() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let qmp = Qmp::new(UnixStream::from_std(ours).unwrap());
+        let file = tempfile::tempfile().unwrap();
+        qmp.give("add-fd", json!({}), Some(file.as_fd()))
+            .await
+            .unwrap();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+        let mut control = rustix::net::RecvAncillaryBuffer::new(&mut space);
+        let mut buffer = [0; 100];
+        rustix::net::recvmsg(
+            &theirs,
+            &mut [io::IoSliceMut::new(&mut buffer)],
+            &mut control,
+            rustix::net::RecvFlags::CMSG_CLOEXEC,
+        )
+        .unwrap();
+        let fds = control.drain().filter_map(|message| match message {
+            rustix::net::RecvAncillaryMessage::ScmRights(fds) => Some(fds.count()),
+            _ => None,
+        });
+        assert_eq!(fds.sum::<usize>(), 1);
+        assert!(buffer.starts_with(b"{"));
     }
 }

@@ -1,65 +1,89 @@
-#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
-use coracle_vmm::conformance::*;
-use coracle_vmm::*;
+//! The conformance suite with QEMU, and what only a confined QEMU has to show. A program of its own
+//! and not of the test harness, because it runs itself again as the helper.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "these are tests")]
+
+mod confined;
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::ExitCode;
 use std::time::Instant;
-fn main() {
-    run_if_helper();
-    let rt = tokio::runtime::Builder::new_current_thread()
+
+use coracle_vmm::Qemu;
+use coracle_vmm::conformance::{Bench, Guest, run};
+
+fn main() -> ExitCode {
+    coracle_vmm::run_if_helper();
+    let args: Vec<_> = std::env::args().skip(1).collect();
+    if let [word, dir] = &args[..]
+        && word == confined::CHILD
+    {
+        let dir = Path::new(dir);
+        let (qemu, guest) = (Qemu::discover().unwrap(), Guest::at(dir).unwrap());
+        block_on(confined::child(&qemu, &guest, dir));
+        return ExitCode::SUCCESS;
+    }
+    if args.iter().any(|arg| arg == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    let filter = args.iter().find(|arg| !arg.starts_with('-'));
+    let filter = filter.map(String::as_str).unwrap_or_default();
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let (qemu, guest) = match (Qemu::discover(), Guest::make(dir)) {
+        (Ok(qemu), Ok(guest)) => (qemu, guest),
+        (Err(error), _) => return skip(&error.to_string()),
+        (_, Err(error)) => return skip(&error),
+    };
+    let mut passed = true;
+    let mut test = |name: &str, body: &dyn Fn()| {
+        if name.contains(filter) {
+            let start = Instant::now();
+            let outcome = catch_unwind(AssertUnwindSafe(body)).is_ok();
+            let word = if outcome { "ok" } else { "FAILED" };
+            println!("test {name} ... {word} in {:?}", start.elapsed());
+            passed &= outcome;
+        }
+    };
+    test("holds_nothing_it_does_not_need", &|| {
+        block_on(confined::holds_nothing_it_does_not_need(&qemu, &guest, dir));
+    });
+    test("dies_with_its_parent", &|| {
+        confined::dies_with_its_parent(dir)
+    });
+    test("an_accelerator_is_chosen_and_remembered", &|| {
+        block_on(confined::an_accelerator_is_chosen_and_remembered(
+            &qemu, &guest, dir,
+        ));
+    });
+    let bench = Bench {
+        vmm: &qemu,
+        guest: guest.clone(),
+        dir: dir.into(),
+        user: rustix::process::geteuid()
+            .is_root()
+            .then_some((77_001, 77_001)),
+    };
+    passed &= block_on(run(&bench, filter));
+    let children = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    if !children.trim().is_empty() {
+        println!("left over: {children}");
+        passed = false;
+    }
+    ExitCode::from(u8::from(!passed))
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .unwrap();
-    rt.block_on(async {
-        let dir = tempfile::tempdir().unwrap();
-        let guest = Guest::make(dir.path()).unwrap();
-        let q = Qemu::discover().unwrap();
-        let mut spec = guest.machine(dir.path(), "t");
-        spec.template = true;
-        spec.user = Some((77001, 77001));
-        let key = q.key(&spec.shape).unwrap();
-        let t = Instant::now();
-        let m = match q.boot(spec).await {
-            Ok(m) => m,
-            Err(e) => {
-                println!("{e}");
-                return;
-            }
-        };
-        println!("boot {:?} warnings {:?}", t.elapsed(), m.warnings());
-        let mut a = Talk::new(m.agent().unwrap());
-        let r = tokio::select! { r = a.ask("ping") => r.unwrap(), e = m.wait() => e.to_string() };
-        println!(
-            "ping {r} {:?} {}",
-            t.elapsed(),
-            std::fs::read_to_string(dir.path().join("t.console")).unwrap()
-        );
-        for c in ["disks", "clock", "memory"] {
-            println!("{c}: {}", a.ask(c).await.unwrap());
-        }
-        let t = Instant::now();
-        let tpl = m.snapshot(&dir.path().join("tpl")).await.unwrap();
-        println!("snapshot {:?} {:?}", t.elapsed(), m.wait().await);
-        assert_eq!(tpl.key(), key);
-        for i in 0..10 {
-            let mut spec = guest.machine(dir.path(), &format!("c{i}"));
-            spec.user = Some((77002, 77002));
-            let t = Instant::now();
-            let m = q.clone_from(&tpl, spec).await.unwrap();
-            let started = t.elapsed();
-            let mut a = Talk::new(m.agent().unwrap());
-            let p = a.ask("ping").await.unwrap();
-            println!(
-                "clone {started:?} {p} {:?} {}",
-                t.elapsed(),
-                a.ask("random").await.unwrap()
-            );
-            if i == 9 {
-                println!("{}", a.ask("disks").await.unwrap());
-                println!(
-                    "{}",
-                    std::fs::read_to_string(format!("/proc/{}/status", m.pid())).unwrap()
-                );
-            }
-            m.kill().await.unwrap();
-        }
-    });
+        .unwrap()
+        .block_on(work)
+}
+
+fn skip(why: &str) -> ExitCode {
+    println!("skipped: {why}");
+    ExitCode::SUCCESS
 }
