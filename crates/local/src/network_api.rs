@@ -156,7 +156,7 @@ fn describe(engine: &Engine, network: &coracle_network::Network) -> Network {
                 .collect(),
         },
         internal: network.internal,
-        attachable: false,
+        attachable: network.attachable,
         containers,
         options: network.docker_options(),
         labels: network.labels.clone(),
@@ -223,6 +223,7 @@ pub(crate) async fn create(engine: &Engine, spec: NetworkSpec) -> Result<String>
             ipv4,
             ipv6,
             internal: spec.internal,
+            attachable: spec.attachable,
             options: spec.options,
             labels: spec.labels,
         })

@@ -65,6 +65,10 @@ pub struct Network {
     pub ipv6: Option<Pool>,
     /// Whether it is cut off from all others, the host excepted.
     pub internal: bool,
+    /// Whether it was asked for as one that containers may be attached to by hand. All may: it is
+    /// only remembered.
+    #[serde(default)]
+    pub attachable: bool,
     /// Whether its containers reach each other.
     pub icc: bool,
     /// Whether what leaves it gets the host's address.
@@ -149,6 +153,8 @@ pub struct NetworkSpec {
     pub ipv6: Option<PoolSpec>,
     /// Whether it is cut off from all others, the host excepted.
     pub internal: bool,
+    /// Whether containers may be attached by hand: only remembered.
+    pub attachable: bool,
     /// Driver options (`com.docker.network.…`, `parent`, `macvlan_mode`, `ipvlan_mode`,
     /// `ipvlan_flag`); one that the driver doesn't know is refused.
     pub options: BTreeMap<String, String>,

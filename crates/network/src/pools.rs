@@ -169,6 +169,7 @@ pub(crate) fn default_network(
         ipv4,
         ipv6,
         internal: false,
+        attachable: false,
         icc: config.icc,
         masquerade: config.ip_masq,
         mtu: config.mtu,

@@ -34,8 +34,8 @@ const NFGENMSG: usize = 4;
 /// The table's name, in the messages of all these kinds.
 const NFTA_TABLE: u16 = 1;
 
-/// Room for what comes while nobody reads: thousands of changes.
-const RECEIVE_BUFFER: usize = 1 << 20;
+/// Room for what comes while nobody reads: tens of thousands of published ports at once.
+const RECEIVE_BUFFER: usize = 8 << 20;
 
 /// A socket that the kernel tells changes of its namespace to.
 pub(crate) struct Monitor {
@@ -129,4 +129,54 @@ pub(crate) fn deletion(reply: &Reply<'_>, table: &str) -> Option<u32> {
         && reply.fixed(NFGENMSG)?.first() == Some(&NFPROTO_INET)
         && reply.attributes(NFGENMSG).text(NFTA_TABLE)? == table;
     ours.then_some(reply.port)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::netlink::link::{ifinfomsg, set_down, set_up};
+    use crate::netlink::wire::Message;
+
+    fn read<T>(message: Message, read: impl Fn(&Reply<'_>) -> Option<T>) -> Option<T> {
+        let bytes = message.finish(0, 1).unwrap();
+        let mut replies = wire::replies(&bytes);
+        read(&replies.next().unwrap().unwrap())
+    }
+
+    #[test]
+    fn losses_are_told_from_gains() {
+        let named = |m: Message| m.text(IFLA_IFNAME, "br0");
+        let link = Some(Loss::Link("br0".into()));
+        assert_eq!(read(named(set_down(2)), loss), link);
+        assert_eq!(read(named(set_up(2)), loss), None);
+        // Also of a port that leaves a bridge.
+        let left = Message::new(RTM_DELLINK, 0, &ifinfomsg(7, 2, 1, 0));
+        assert_eq!(read(named(left), loss), link);
+        let ip = "10.0.0.1".parse().unwrap();
+        let gone = crate::netlink::address::delete_address(2, ip, 24);
+        assert_eq!(read(gone, loss), Some(Loss::Address(ip)));
+    }
+
+    #[test]
+    fn only_deletions_of_our_table_count() {
+        let message = |kind: u16, family: u8, table: &str| {
+            let fixed = [family, 0, 0, 0];
+            Message::new(NFNL_SUBSYS_NFTABLES << 8 | kind, 0, &fixed).text(NFTA_TABLE, table)
+        };
+        let counts = |message| read(message, |reply| deletion(reply, "ours")).is_some();
+        assert!(counts(message(2, 1, "ours")) && counts(message(14, 1, "ours")));
+        assert!(!counts(message(0, 1, "ours")) && !counts(message(2, 2, "ours")));
+        assert!(!counts(message(2, 1, "others")));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_skipped(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            for reply in wire::replies(&bytes).map_while(Result::ok) {
+                let _ = (loss(&reply), deletion(&reply, "ours"));
+            }
+        }
+    }
 }

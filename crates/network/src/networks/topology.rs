@@ -209,6 +209,7 @@ fn plan(
         ipv4,
         ipv6,
         internal,
+        attachable: spec.attachable,
         icc: options.icc,
         masquerade: options.masquerade,
         mtu,

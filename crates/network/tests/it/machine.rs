@@ -5,10 +5,11 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Instant;
 
 use coracle_network::{
-    Endpoint, EndpointConfig, Error, NetworkSpec, Networks, Place, PortRequest, Proto, TapOwner,
-    create_netns, interface, tap,
+    Config, Endpoint, EndpointConfig, Error, NetworkSpec, Networks, Place, PortRequest, Proto,
+    TapOwner, create_netns, interface, tap,
 };
 
 use crate::host::*;
@@ -54,10 +55,16 @@ async fn attach(networks: &Networks, id: &str, network: &str) -> Endpoint {
 #[test]
 fn a_machine_is_as_good_as_a_container() {
     on_host(|host| async move {
-        let networks = host.networks(host.config()).await;
+        let config = Config {
+            ipv6: true,
+            ..host.config()
+        };
+        let networks = host.networks(config).await;
         let outside = host.outside().await;
         let default = networks.default_network().unwrap().id;
+        let start = Instant::now();
         let m = attach(&networks, "m", &default).await;
+        eprintln!("attach a machine: {:?}", start.elapsed());
         assert!(m.netns().is_none() && m.host_ifname.starts_with("vtap"));
         assert_eq!(m.mac.to_string(), "02:42:ac:11:00:02");
         let inside = machine(&host, &m).await;
@@ -80,6 +87,13 @@ fn a_machine_is_as_good_as_a_container() {
         assert_eq!(from(&inside, "172.17.0.3:80").unwrap(), "172.17.0.2|hello");
         assert_eq!(ask(addr("172.17.0.2:80")).unwrap(), "172.17.0.1|hello");
         assert_eq!(from(&inside, "10.9.0.2:80").unwrap(), "10.9.0.1|hello");
+
+        let own6 = (m.ip6().unwrap(), 80).into();
+        echo(Some(&inside), own6);
+        let answer = within(c.netns().unwrap(), || ask(own6)).unwrap();
+        assert_eq!(answer, format!("{}|hello", c.ip6().unwrap()));
+        echo(Some(&outside), addr("[fd09::2]:80"));
+        assert_eq!(from(&inside, "[fd09::2]:80").unwrap(), "fd09::1|hello");
 
         // A published port.
         let request = PortRequest {
