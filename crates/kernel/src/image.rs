@@ -173,3 +173,86 @@ fn checked_release(release: Option<&str>) -> Result<String> {
         .map(str::to_owned)
         .ok_or_else(|| Error::Image("it does not say its release".to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    const RELEASE: &str = "6.1.0-check";
+
+    fn is_whole(bytes: Vec<u8>, format: Format) {
+        let image = Image::parse(bytes).unwrap();
+        assert_eq!((image.release.as_str(), image.format), (RELEASE, format));
+        if format == Format::Pvh {
+            assert_eq!(image.bytes, sample::vmlinux(RELEASE));
+        }
+    }
+
+    fn packed(bytes: &[u8]) -> Vec<u8> {
+        let zstd = zstd::encode_all(bytes, 1).unwrap();
+        sample::bzimage(RELEASE, &sample::with_length(&zstd, bytes.len()))
+    }
+
+    #[test]
+    fn all_kinds() {
+        let kernel = sample::vmlinux(RELEASE);
+        is_whole(kernel.clone(), Format::Pvh);
+        is_whole(
+            sample::bzimage(RELEASE, &sample::gzip(&kernel)),
+            Format::Pvh,
+        );
+        is_whole(packed(&kernel), Format::Pvh);
+        let lz4 = sample::with_length(&sample::lz4(&kernel), kernel.len());
+        is_whole(sample::bzimage(RELEASE, &lz4), Format::Pvh);
+        // What is packed in an unknown way, or has no PVH note, is booted as it is.
+        is_whole(sample::bzimage(RELEASE, b"BZh9 unknown"), Format::BzImage);
+        is_whole(packed(&sample::init()), Format::BzImage);
+        let mut arm = vec![0; 56];
+        arm.extend(b"ARM\x64 Linux version 6.1.0-check \0");
+        is_whole(arm, Format::Image);
+    }
+
+    #[test]
+    fn damaged_ones() {
+        let kernel = sample::vmlinux(RELEASE);
+        let mut another_length = packed(&kernel);
+        *another_length.last_mut().unwrap() ^= 1;
+        let mut cut = packed(&kernel);
+        cut.truncate(cut.len() - 10);
+        let lz4 = sample::with_length(&sample::lz4(&kernel)[..40], kernel.len());
+        for (bytes, words) in [
+            (Vec::new(), "no vmlinux"),
+            (sample::init(), "CONFIG_PVH"),
+            (sample::module(&[]), "no kernel for x86_64"),
+            (sample::vmlinux("x y"), "release"),
+            (sample::vmlinux("6.1;$(x)"), "release"),
+            (another_length, "damaged"),
+            (cut, "cut short"),
+            (sample::bzimage(RELEASE, &lz4), "damaged"),
+        ] {
+            let error = Image::parse(bytes).err().unwrap().to_string();
+            assert!(error.contains(words), "{error}: {words}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever a single byte becomes, and wherever the end is.
+        #[test]
+        fn never_a_panic(at in 0_usize..1400, byte: u8, end in 0_usize..1400) {
+            let lz4 = sample::lz4(&sample::vmlinux(RELEASE));
+            let kernel = sample::vmlinux(RELEASE);
+            for mut bytes in [
+                sample::bzimage(RELEASE, &sample::with_length(&lz4, kernel.len())),
+                packed(&kernel),
+                kernel,
+            ] {
+                if let Some(changed) = bytes.get_mut(at) {
+                    *changed = byte;
+                }
+                bytes.truncate(end.max(at));
+                let _ = Image::parse(bytes);
+            }
+        }
+    }
+}

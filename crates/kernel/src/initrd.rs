@@ -188,3 +188,78 @@ fn forget_old(directory: &Path, newest: &Path) {
         let _ = fs::remove_file(path);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    /// Names, modes and contents, by the format's description.
+    fn entries(mut disk: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
+        let mut found = Vec::new();
+        let mut at = 0;
+        loop {
+            let field = |index: usize| {
+                let digits = &disk[6 + index * 8..14 + index * 8];
+                u32::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap()
+            };
+            assert_eq!(&disk[..6], b"070701");
+            let (mode, length, name) = (field(1), field(6) as usize, field(11) as usize);
+            let text = String::from_utf8(disk[110..110 + name - 1].to_vec()).unwrap();
+            let start = (at + 110 + name).next_multiple_of(4) - at;
+            if text == "TRAILER!!!" {
+                return found;
+            }
+            found.push((text, mode, disk[start..start + length].to_vec()));
+            let end = (at + start + length).next_multiple_of(4) - at;
+            at += end;
+            disk = &disk[end..];
+        }
+    }
+
+    #[test]
+    fn what_is_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, contents: &[u8]| {
+            let path = dir.path().join(name);
+            fs::write(&path, contents).unwrap();
+            path
+        };
+        let init = write("coracle-init", &sample::init());
+        let modules = [write("b.ko", b"odd"), write("007-a.ko", b"even")];
+        let mut disk = Vec::new();
+        write_initrd(&mut disk, &init, &modules).unwrap();
+        let found = entries(&disk);
+        let names: Vec<&str> = found.iter().map(|(name, _, _)| name.as_str()).collect();
+        let expected = "dev proc run sys tmp dev/console init modules modules/order \
+                        modules/000-b.ko modules/001-a.ko";
+        assert_eq!(names.join(" "), expected);
+        let of = |name: &str| found.iter().find(|found| found.0 == name).unwrap();
+        assert_eq!(of("init").1, 0o100_755);
+        assert_eq!(of("init").2, sample::init());
+        assert_eq!(of("dev/console").1, 0o20_600);
+        assert_eq!(of("modules/order").2, b"000-b.ko\n001-a.ko\n");
+        assert_eq!(of("modules/001-a.ko").2, b"even");
+        let mut again = Vec::new();
+        write_initrd(&mut again, &init, &modules).unwrap();
+        assert_eq!(disk, again);
+        let mut bare = Vec::new();
+        write_initrd(&mut bare, &init, &[]).unwrap();
+        assert_eq!(entries(&bare).len(), 7);
+    }
+
+    #[test]
+    fn what_cannot_be_init() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("init");
+        for (contents, words) in [
+            (b"#!/bin/sh".to_vec(), "no ELF program"),
+            (sample::module(&[]), "no program"),
+            (sample::program(3, b"/lib/ld.so", ""), "statically"),
+        ] {
+            fs::write(&path, contents).unwrap();
+            let error = write_initrd(Vec::new(), &path, &[]).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}: {words}");
+        }
+    }
+}

@@ -38,6 +38,9 @@ mod modules;
 mod name;
 mod package;
 mod record;
+#[cfg(any(test, feature = "sample"))]
+#[doc(hidden)]
+pub mod sample;
 mod store;
 
 pub use config::lacking;

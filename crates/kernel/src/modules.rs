@@ -230,3 +230,66 @@ impl Index {
             .map(|(module, _)| module.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_by_path() {
+        for (path, name) in [
+            ("kernel/drivers/virtio/virtio-rng.ko", Some("virtio_rng")),
+            ("a.ko.xz", Some("a")),
+            ("a.ko.zst", Some("a")),
+            ("a.ko.bz2", None),
+            ("a.o", None),
+            (".ko", None),
+            ("a/../b c.ko", None),
+        ] {
+            assert_eq!(name_of(path).as_deref(), name, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_builtin_alias_needs_no_module() {
+        let mut index = Index::default();
+        index.add_builtin_info(b"a.alias=crc32c\0a.alias=pci:v*\0a.license=GPL\0");
+        assert_eq!(index.resolve("crc32c"), Some("crc32c"));
+        assert_eq!(index.resolve("pci:v*"), None);
+    }
+
+    proptest! {
+        /// Of any graph, circles too: each once, and those it needs first where there is no circle.
+        #[test]
+        fn any_graph(edges in prop::collection::vec((0_usize..12, 0_usize..12), 0..40), circles: bool) {
+            let name = |number: usize| format!("m{number}");
+            let edges: Vec<_> = edges
+                .into_iter()
+                .filter(|(from, to)| circles || from > to)
+                .collect();
+            let mut index = Index::default();
+            for module in 0..12 {
+                let depends = edges.iter().filter(|(from, _)| *from == module);
+                let info = ModInfo {
+                    depends: depends.map(|(_, to)| name(*to)).collect(),
+                    ..ModInfo::default()
+                };
+                index.add(name(module), info).unwrap();
+            }
+            for needed in NEEDED {
+                index.builtin.insert(needed.to_owned());
+            }
+            let order = index.order(&[name(11), name(10)]).unwrap();
+            let place = |module: usize| order.iter().position(|found| *found == name(module));
+            prop_assert!(place(11).is_some() && place(10).is_some());
+            let once: BTreeSet<&String> = order.iter().collect();
+            prop_assert_eq!(once.len(), order.len());
+            for (from, to) in edges {
+                if let Some(at) = place(from) {
+                    prop_assert!(circles || place(to).unwrap() < at);
+                }
+            }
+        }
+    }
+}

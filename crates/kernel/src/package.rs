@@ -240,3 +240,74 @@ fn uncompressed(mut data: impl Read + 'static) -> io::Result<Box<dyn Read>> {
         _ => Box::new(Decompressor::new(data).map_err(io::Error::other)?),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    fn open(bytes: &[u8]) -> Result<Package> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        Package::open(file.path())
+    }
+
+    fn order(package: &Package, extra: &[&str]) -> Result<Vec<String>> {
+        let extra: Vec<String> = extra.iter().map(|name| (*name).to_owned()).collect();
+        package.modules(&extra)
+    }
+
+    #[test]
+    fn modules_come_after_those_they_need() {
+        let package = open(&sample::whole_package("6.1.0-check")).unwrap();
+        assert_eq!(package.image().release, "6.1.0-check");
+        let needed = [
+            "virtio_ring",
+            "virtio_pci",
+            "virtio_blk",
+            "check_generic",
+            "overlay",
+        ];
+        assert_eq!(order(&package, &[]).unwrap(), needed);
+        let more = order(&package, &["never", "ext4", "virtio-ring"]).unwrap();
+        assert_eq!(more, [&needed[..], &["never"]].concat());
+        match order(&package, &["other"]) {
+            Err(Error::Lacking(missing)) => assert_eq!(missing, ["module other"]),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn packages_that_cannot_be_used() {
+        let kernel = sample::vmlinux("6.1.0-check");
+        let two: &[(&str, &[u8])] = &[("boot/vmlinuz-a", &kernel), ("boot/vmlinuz-b", &kernel)];
+        let module: &[(&str, &[u8])] = &[("lib/modules/a/kernel/x.ko", b"nonsense")];
+        let whole = sample::whole_package("6.1.0-check");
+        for (bytes, words) in [
+            (sample::package(&[]), "linux-image-VERSION"),
+            (sample::package(two), "two kernels"),
+            (sample::package(module), "no kernel module"),
+            (whole[..whole.len() / 2].to_vec(), "not a usable"),
+            (b"!<arch>\n".to_vec(), "no data.tar"),
+        ] {
+            let error = open(&bytes).err().unwrap().to_string();
+            assert!(error.contains(words), "{error}: {words}");
+        }
+        // One without all that a guest needs is told when its modules are asked for.
+        let bare = open(&sample::package(&[("boot/vmlinuz-a", &kernel)])).unwrap();
+        assert!(matches!(order(&bare, &[]), Err(Error::Lacking(missing)) if missing.len() == 7));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_a_panic(at: proptest::sample::Index, byte: u8, end: proptest::sample::Index) {
+            let mut bytes = sample::whole_package("6.1.0-check");
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            bytes.truncate(end.index(bytes.len()).max(at));
+            if let Ok(package) = open(&bytes) {
+                let _ = package.modules(&[]);
+            }
+        }
+    }
+}
