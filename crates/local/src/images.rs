@@ -1,6 +1,7 @@
 //! Images as users see them: listed, inspected, tagged, removed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use coracle_oci::{Digest, ImageConfig, Platform, Reference};
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 
 use crate::container::names::Containers;
 use crate::container::record::Record;
+use crate::disks::Disks;
 use crate::engine::Engine;
 use crate::snapshots::Snapshots;
 
@@ -23,6 +25,7 @@ pub(crate) struct Images {
     pub(crate) client: Client,
     pub(crate) puller: Puller,
     pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) disks: Disks,
     containers: Arc<Containers>,
 }
 
@@ -68,6 +71,7 @@ impl Images {
         client: Client,
         puller: Puller,
         snapshots: Arc<Snapshots>,
+        disks: Disks,
         containers: Arc<Containers>,
     ) -> Self {
         Self {
@@ -75,6 +79,7 @@ impl Images {
             client,
             puller,
             snapshots,
+            disks,
             containers,
         }
     }
@@ -132,6 +137,27 @@ impl Images {
         self.unpacked_layers(&Base { image }).map(drop)
     }
 
+    /// The root file system of a container's image as a disk, made if it isn't there.
+    pub(crate) async fn root_image(&self, record: &Record) -> Result<PathBuf> {
+        let id = record
+            .image_id
+            .parse()
+            .map_err(|_| RuntimeError::no_such_image(&record.image_id))?;
+        let image = self.store.image_by_id(&id).map_err(error)?;
+        self.disks.root_image(&image).await
+    }
+
+    /// Removes disks of images that went while theirs were being made.
+    pub(crate) fn clear_disks(&self) {
+        let images = self.store.images();
+        let images = images.iter().filter_map(coracle_store::Image::chain_id);
+        let mut wanted: HashSet<String> = images.map(|id| id.to_string()).collect();
+        for handle in self.containers.all() {
+            wanted.extend(handle.now().record.layers.last().cloned());
+        }
+        self.disks.retain(&|id| wanted.contains(id));
+    }
+
     fn used_by(&self, id: &Digest) -> Vec<ImageUse> {
         let text = id.to_string();
         self.containers
@@ -182,7 +208,7 @@ impl Images {
         list
     }
 
-    /// Bytes of all unpacked layers of all images, each counted once.
+    /// Bytes of all unpacked layers of all images, each counted once, and of their disks.
     pub(crate) fn layers_size(&self) -> u64 {
         let mut layers: Vec<Digest> = self
             .store
@@ -193,10 +219,11 @@ impl Images {
             .collect();
         layers.sort();
         layers.dedup();
-        layers
+        let unpacked: u64 = layers
             .iter()
             .map(|chain_id| self.snapshots.layer_size(chain_id))
-            .sum()
+            .sum();
+        unpacked + self.disks.usage()
     }
 
     pub(crate) fn inspect(&self, name: &str) -> Result<Image> {
@@ -362,6 +389,7 @@ impl Images {
             {
                 freed += self.snapshots.layer_size(chain_id);
                 self.snapshots.remove_layer(chain_id);
+                freed += self.disks.remove(chain_id);
             }
         }
         let containers = self.containers.clone();

@@ -18,6 +18,7 @@ mod archives;
 mod changes;
 mod config;
 mod container;
+mod disks;
 mod durable;
 mod engine;
 mod forward;

@@ -36,6 +36,7 @@ use crate::container::files::{self, blocking};
 use crate::container::handle::Command;
 use crate::container::names::Containers;
 use crate::container::{create, exec, logs, recover, stats, top, wait};
+use crate::disks::Disks;
 use crate::engine::{Engine, network_namespace};
 use crate::images::{self, Images};
 use crate::machine::Machines;
@@ -65,13 +66,14 @@ impl LocalRuntime {
         }
         let id = identity(&config.data_root).map_err(|error| failed("keep an identity", error))?;
         let opening = config.clone();
-        let (store, snapshots, volumes, machines) = blocking(move || {
+        let (store, snapshots, disks, volumes, machines) = blocking(move || {
             let store = Store::open(opening.data_root.join("content")).map_err(images::error)?;
             let snapshots = Snapshots::open(&opening)?;
+            let disks = Disks::open(&opening.data_root, store.clone())?;
             let volumes = Volumes::open(&opening.data_root)
                 .map_err(|error| failed("read the volumes", error))?;
             let machines = Machines::open(&opening)?;
-            Ok((store, Arc::new(snapshots), volumes, machines))
+            Ok((store, Arc::new(snapshots), disks, volumes, machines))
         })
         .await?;
         let containers = Arc::new(Containers::default());
@@ -91,7 +93,14 @@ impl LocalRuntime {
             config.port_forwarder.clone(),
             move |name| network_namespace(&known, name),
         );
-        let images = Images::new(store, client, puller, snapshots.clone(), containers.clone());
+        let images = Images::new(
+            store,
+            client,
+            puller,
+            snapshots.clone(),
+            disks,
+            containers.clone(),
+        );
         let reaper =
             Reaper::begin().map_err(|error| failed("listen for the end of shims", error))?;
         let engine = Arc::new(Engine {
@@ -114,6 +123,7 @@ impl LocalRuntime {
         blocking(move || {
             let dirs = |id: &str| worker.dirs(id);
             worker.volumes.clear_away(&worker.containers, dirs);
+            worker.images.clear_disks();
             Ok(())
         })
         .await?;

@@ -187,10 +187,10 @@ pub(crate) async fn config(
     let host_config = &record.host_config;
     let mut machine = shape(engine, host_config).await?;
     templates::ask(engine, &machine);
-    machine.image = image(engine, record).await?;
+    machine.image = engine.images.root_image(record).await?;
     machine.layer = layer(dirs);
     let bytes = check::layer_size(host_config, engine.config.machine.layer)?;
-    make_layer(&machine.layer, bytes).await?;
+    crate::disks::new_layer(&machine.layer, bytes).await?;
     machine.interfaces = interfaces;
     machine.copies = vec![dirs.hosts(), dirs.hostname(), dirs.resolv_conf()];
     machine.user = Some(user(&record.id));
@@ -251,66 +251,6 @@ async fn boot(engine: &Arc<Engine>, host_config: &HostConfig) -> Result<Boot> {
             initrd,
             kernel_args: more.map(str::to_owned).collect(),
         })
-    })
-    .await
-}
-
-/// The image of a container as a disk.
-async fn image(engine: &Arc<Engine>, record: &Record) -> Result<PathBuf> {
-    let (engine, record) = (engine.clone(), record.clone());
-    blocking(move || {
-        let name = record.layers.last().map_or("empty", String::as_str);
-        let root = engine.config.data_root.join("disks");
-        let path = root.join(format!("{}.erofs", name.replace(':', "-")));
-        if path.exists() {
-            return Ok(path);
-        }
-        let failed = |error: &dyn std::fmt::Display| {
-            RuntimeError::Internal(format!("cannot write the image as a disk: {error}"))
-        };
-        std::fs::create_dir_all(&root).map_err(|error| failed(&error))?;
-        let store = &engine.images.store;
-        let id = record.image_id.parse().map_err(|error| failed(&error))?;
-        let layers = store
-            .image_by_id(&id)
-            .map_err(|error| failed(&error))?
-            .layers();
-        let stage = tempfile_in(&root, &record.id);
-        let file = std::fs::File::create(&stage).map_err(|error| failed(&error))?;
-        let mut open = |index: usize| -> std::io::Result<coracle_disk::LayerReader<'_>> {
-            let layer = layers.get(index).ok_or(std::io::ErrorKind::NotFound)?;
-            let blob = store.open_blob(&layer.descriptor.digest);
-            let blob = blob.map_err(std::io::Error::other)?;
-            let tar = coracle_archive::Decompressor::new(blob).map_err(std::io::Error::other)?;
-            Ok(Box::new(tar))
-        };
-        coracle_disk::write_erofs(&file, layers.len(), &mut open, &Default::default())
-            .map_err(|error| failed(&error))?;
-        std::fs::rename(&stage, &path).map_err(|error| failed(&error))?;
-        Ok(path)
-    })
-    .await
-}
-
-fn tempfile_in(root: &Path, id: &str) -> PathBuf {
-    root.join(format!(".{id}.stage"))
-}
-
-/// The disk for a container's changes, made where it isn't there.
-async fn make_layer(path: &Path, bytes: u64) -> Result<()> {
-    let path = path.to_owned();
-    blocking(move || {
-        if path.exists() {
-            return Ok(());
-        }
-        let failed = |error: &dyn std::fmt::Display| {
-            RuntimeError::Internal(format!("cannot make the writable layer: {error}"))
-        };
-        let stage = path.with_extension("stage");
-        let file = std::fs::File::create(&stage).map_err(|error| failed(&error))?;
-        coracle_disk::format_ext4(&file, bytes, &Default::default())
-            .map_err(|error| failed(&error))?;
-        std::fs::rename(&stage, &path).map_err(|error| failed(&error))
     })
     .await
 }
