@@ -9,6 +9,7 @@
 //! **Invariants**: a body depends on its input only, and leaves nothing behind.
 #![forbid(unsafe_code)]
 
+mod kernel;
 mod layer;
 mod samples;
 
@@ -18,6 +19,7 @@ use coracle_oci::{Document, ImageConfig, Index, Manifest, Reference};
 use coracle_task::frame::{self, Data};
 use futures_util::StreamExt;
 
+pub use kernel::{kernel_image, kernel_package};
 pub use layer::layer_unpack;
 pub use samples::samples;
 
@@ -25,13 +27,15 @@ pub use samples::samples;
 pub type Body = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const BODIES: [Body; 6] = [
+pub const BODIES: [Body; 8] = [
     ("reference", reference),
     ("layer_unpack", layer_unpack),
     ("manifest", manifest),
     ("seccomp_profile", seccomp_profile),
     ("log_line", log_line),
     ("task_frame", task_frame),
+    ("kernel_image", kernel_image),
+    ("kernel_package", kernel_package),
 ];
 
 /// A directory in memory, if there is such a place: many thousand are made.

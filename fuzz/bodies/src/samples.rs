@@ -1,5 +1,7 @@
 //! Inputs to begin from: what each parser is made for.
 
+use coracle_kernel::sample;
+
 /// Samples for a body.
 #[must_use]
 pub fn samples(body: &str) -> Vec<Vec<u8>> {
@@ -34,6 +36,20 @@ pub fn samples(body: &str) -> Vec<Vec<u8>> {
         let mut raw = vec![1];
         raw.extend(std::iter::repeat_n(b'a', 1536));
         samples.push(raw);
+    }
+    if body == "kernel_image" {
+        let kernel = sample::vmlinux("6.1.0-a");
+        let lz4 = sample::with_length(&sample::lz4(&kernel), kernel.len());
+        samples.push(sample::bzimage("6.1.0-a", &lz4));
+        samples.push(sample::bzimage("6.1.0-a", &sample::gzip(&kernel)));
+        samples.push(kernel);
+    }
+    if body == "kernel_package" {
+        samples.push(sample::whole_package("6.1.0-a"));
+        samples.push(sample::package(&[(
+            "boot/vmlinuz-a",
+            &sample::vmlinux("6.1.0-a"),
+        )]));
     }
     if body == "log_line" {
         samples.push(b"\0\0\0\x08\x0a\x06stdout\0\0\0\x08".to_vec());
