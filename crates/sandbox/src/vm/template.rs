@@ -57,7 +57,7 @@ pub async fn make(config: &MachineConfig, templates: &Path) -> Result<()> {
     if Template::open(&directory, &key).is_ok() {
         return Ok(());
     }
-    let mut spec = MachineSpec::new(shape, format!("template-{key}"), &config.boot_log);
+    let mut spec = MachineSpec::new(shape, key.as_str(), &config.boot_log);
     spec.user = config.user;
     spec.template = true;
     let machine = vmm.boot(spec).await.map_err(from_vmm)?;
