@@ -68,6 +68,10 @@ fn a_machine_is_as_good_as_a_container() {
         assert!(m.netns().is_none() && m.host_ifname.starts_with("vtap"));
         assert_eq!(m.mac.to_string(), "02:42:ac:11:00:02");
         let inside = machine(&host, &m).await;
+        let start = Instant::now();
+        echo(None, addr("172.17.0.1:80"));
+        within(&inside, || ask(addr("172.17.0.1:80"))).unwrap();
+        eprintln!("a machine's first connection: {:?}", start.elapsed());
         let c = host.container(&networks, "c").await;
         let seen = within(&inside, || ip("-o addr show dev eth0") + &ip("route"));
         assert!(
