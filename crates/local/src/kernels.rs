@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use coracle_kernel::{KernelStore, face};
-use coracle_runtime::Result;
 use coracle_runtime::kernel::{Kernel, KernelSpec};
+use coracle_runtime::{Result, RuntimeError};
 
 use crate::container::files::blocking;
 use crate::engine::Engine;
+use crate::machine;
 
 pub(crate) async fn list(engine: &Arc<Engine>) -> Result<Vec<Kernel>> {
     with(engine, face::list).await
@@ -29,8 +30,19 @@ pub(crate) async fn set_default(engine: &Arc<Engine>, name: &str) -> Result<()> 
     with(engine, move |store| Ok(store.set_default(&name)?)).await
 }
 
+/// Removes one, unless a container asks for it by its name.
 pub(crate) async fn remove(engine: &Arc<Engine>, name: &str) -> Result<()> {
     let name = name.to_owned();
+    for handle in engine.containers.all() {
+        let now = handle.now();
+        let asked = now.record.host_config.annotations.get(machine::KERNEL);
+        if asked == Some(&name) {
+            return Err(RuntimeError::InvalidState(format!(
+                "kernel {name:?} is used by container {}: remove the container first",
+                now.container.name
+            )));
+        }
+    }
     with(engine, move |store| Ok(store.remove(&name)?)).await
 }
 

@@ -6,6 +6,7 @@ mod containers;
 mod content;
 mod harness;
 mod images;
+mod kernels;
 mod noise;
 mod server;
 mod streams;
