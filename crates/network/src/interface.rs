@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -101,14 +102,19 @@ pub struct Statistics {
 /// an Ethernet address, or several of which none has the name; `Netlink` or `Io` if the kernel
 /// refuses. What could be done is done then.
 pub fn configure(interfaces: &[Interface]) -> Result<()> {
+    configure_within(interfaces, Duration::ZERO)
+}
+
+/// As [`configure`], but waits for interfaces that are still to come: a card that has just been
+/// plugged in takes its time. The kernel tells of them, so the processor is left to that.
+///
+/// # Errors
+/// As [`configure`]; that there is no interface, after this time.
+pub fn configure_within(interfaces: &[Interface], patience: Duration) -> Result<()> {
     interfaces.iter().try_for_each(Interface::check)?;
     let failed = || Error::netlink(describe(interfaces));
     let mut netlink = Netlink::open().map_err(failed())?;
-    let links = if interfaces.is_empty() {
-        Vec::new()
-    } else {
-        netlink.links().map_err(failed())?
-    };
+    let links = await_links(&mut netlink, interfaces, patience).map_err(failed())?;
     let found = find(interfaces, &links)?;
     let mut changes = vec![set_up(LOOPBACK)];
     changes.extend(make_room(&found, &links)?);
@@ -215,6 +221,35 @@ impl Interface {
 
     fn has_ipv6(&self) -> bool {
         self.addresses.iter().any(|(ip, _)| ip.is_ipv6())
+    }
+}
+
+/// The interfaces that there are, once those that are asked for are there or the time is over.
+fn await_links(
+    netlink: &mut Netlink,
+    interfaces: &[Interface],
+    patience: Duration,
+) -> io::Result<Vec<Link>> {
+    if interfaces.is_empty() {
+        return Ok(Vec::new());
+    }
+    let are_there = |links: &[Link]| {
+        let is_there = |i: &Interface| links.iter().any(|l| l.mac == Some(i.mac));
+        interfaces.iter().all(is_there)
+    };
+    let mut links = netlink.links()?;
+    if patience.is_zero() || are_there(&links) {
+        return Ok(links);
+    }
+    let until = Instant::now() + patience;
+    let mut changes = Netlink::open_links()?;
+    loop {
+        // Also once more before the first wait: one may have come before the changes were told.
+        links = netlink.links()?;
+        let left = until.saturating_duration_since(Instant::now());
+        if are_there(&links) || !changes.await_change(left)? {
+            return Ok(links);
+        }
     }
 }
 

@@ -24,6 +24,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
+use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 
@@ -43,6 +44,9 @@ pub(crate) const NLM_F_CREATE: u16 = 0x400;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 
+/// `RTNLGRP_LINK`, as a bit.
+const GROUP_LINK: u32 = 1;
+
 /// More than any answer: the kernel fills dump buffers up to 32 KiB.
 const BUFFER: usize = 64 * 1024;
 /// A dump that changes under the reader is begun again, this often.
@@ -60,6 +64,30 @@ impl Netlink {
     pub(crate) fn open() -> io::Result<Self> {
         // No protocol is protocol 0: NETLINK_ROUTE.
         Self::open_protocol(None)
+    }
+
+    /// Opens one that is told of changes of interfaces: see [`Netlink::await_change`].
+    pub(crate) fn open_links() -> io::Result<Self> {
+        let netlink = Self::open()?;
+        rustix::net::bind(&netlink.socket, &SocketAddrNetlink::new(0, GROUP_LINK))?;
+        Ok(netlink)
+    }
+
+    /// Waits until an interface changes, at most this long; whether one has.
+    pub(crate) fn await_change(&mut self, patience: Duration) -> io::Result<bool> {
+        if patience.is_zero() {
+            // As a time limit, it would be none.
+            return Ok(false);
+        }
+        set_socket_timeout(&self.socket, Timeout::Recv, Some(patience))?;
+        match self.receive() {
+            Err(e) if e.kind() == io::ErrorKind::TimedOut => Ok(false),
+            // So many that some were lost.
+            Err(e) if e.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) => {
+                Ok(true)
+            }
+            result => result.map(|()| true),
+        }
     }
 
     fn open_protocol(protocol: Option<Protocol>) -> io::Result<Self> {

@@ -10,15 +10,14 @@ use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType};
 use tokio::io::unix::AsyncFd;
 
-use super::BUFFER;
 use super::link::{IFF_UP, IFINFOMSG, IFLA_IFNAME, RTM_NEWLINK};
 use super::make::RTM_DELLINK;
 use super::tables::{IFADDRMSG, read_address};
 use super::wire::{self, Reply, read_u32};
+use super::{BUFFER, GROUP_LINK};
 use crate::sys;
 
 // Groups, as bits.
-const LINK: u32 = 1;
 const IPV4_ADDRESS: u32 = 1 << 4;
 const IPV6_ADDRESS: u32 = 1 << 8;
 const NFTABLES: u32 = 1 << 6;
@@ -55,7 +54,7 @@ pub(crate) enum Loss {
 impl Monitor {
     /// Opens one for interfaces and their addresses. Must be called within a tokio runtime.
     pub(crate) fn links() -> io::Result<Self> {
-        Self::open(None, LINK | IPV4_ADDRESS | IPV6_ADDRESS)
+        Self::open(None, GROUP_LINK | IPV4_ADDRESS | IPV6_ADDRESS)
     }
 
     /// Opens one for the firewall. Must be called within a tokio runtime.

@@ -1,5 +1,7 @@
 //! Interfaces configured from within.
 
+use std::time::{Duration, Instant};
+
 use coracle_network::interface::{self, Interface, Route};
 use coracle_network::{MacAddr, create_netns};
 
@@ -149,5 +151,36 @@ fn what_goes_through_is_counted() {
             seen.rx_errors + seen.tx_errors + find("lo").statistics.rx_packets,
             0
         );
+    });
+}
+
+#[test]
+fn an_interface_that_is_to_come_is_waited_for() {
+    on_host(|host| async move {
+        let path = host.netns("a");
+        create_netns(&path).await.unwrap();
+        within(&path, || {
+            let wanted = [wanted("eth0", 1)];
+            let start = Instant::now();
+            let patience = Duration::from_millis(80);
+            let error = interface::configure_within(&wanted, patience).unwrap_err();
+            assert!(error.to_string().contains("no interface has"), "{error}");
+            assert!(start.elapsed() >= patience);
+
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    std::thread::sleep(Duration::from_millis(50));
+                    // Others come before it.
+                    ip("link add name x type veth peer name y");
+                    let mac = mac(1);
+                    ip(&format!(
+                        "link add name z address {mac} type veth peer name b"
+                    ));
+                });
+                interface::configure_within(&wanted, Duration::from_secs(10)).unwrap();
+            });
+            assert!(start.elapsed() < Duration::from_secs(5));
+            assert!(ip("-o addr show eth0").contains("10.1.0.2/24"));
+        });
     });
 }
