@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use tokio::io::unix::AsyncFd;
@@ -209,15 +210,26 @@ pub(crate) async fn give_memory(listener: OwnedFd, ram: OwnedFd) -> io::Result<(
     let listener = sys::watch(listener)?;
     loop {
         let mut guard = listener.readable().await?;
-        if guard.ready().is_read_closed() {
-            return Ok(());
-        }
-        match sys::next_question(listener.get_ref().as_fd()) {
-            Ok(question) => answer(&listener, &question, &ram)?,
-            // Who asked has died.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        // All that wait: what is there already is not announced again. Taking one where there is
+        // none would block.
+        loop {
+            let now = rustix::event::Timespec::default();
+            let mut polled = [PollFd::new(listener.get_ref(), PollFlags::IN)];
+            rustix::event::poll(&mut polled, Some(&now))?;
+            let found = polled.iter().map(PollFd::revents).collect::<PollFlags>();
+            if !found.contains(PollFlags::IN) {
+                if found.intersects(PollFlags::HUP | PollFlags::ERR) {
+                    return Ok(());
+                }
+                break;
+            }
+            match sys::next_question(listener.get_ref().as_fd()) {
+                Ok(question) => answer(&listener, &question, &ram)?,
+                // Who asked has died.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
         guard.clear_ready();
     }

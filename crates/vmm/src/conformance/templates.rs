@@ -14,6 +14,7 @@ tests![
     a_template_of_another_shape_is_refused,
     a_damaged_template_is_refused_and_made_anew,
     what_can_not_become_a_template_is_refused,
+    an_agent_that_was_hung_up_on_is_reached_in_the_clone,
 ];
 
 async fn clones_run_side_by_side_and_do_not_see_each_other(bench: &Bench<'_>) {
@@ -134,4 +135,16 @@ async fn what_can_not_become_a_template_is_refused(bench: &Bench<'_>) {
     let error = machine.snapshot(&dir).await.unwrap_err();
     assert!(matches!(error, Error::Unsupported(_)), "{error}");
     assert!(!dir.exists());
+}
+
+async fn an_agent_that_was_hung_up_on_is_reached_in_the_clone(bench: &Bench<'_>) {
+    let mut spec = bench.spec("hungup");
+    spec.template = true;
+    let (machine, talk) = bench.boot(spec).await;
+    drop(talk);
+    let template = machine.snapshot(&bench.dir.join("hungup")).await.unwrap();
+    for id in ["hungup1", "hungup2"] {
+        let (_machine, mut talk) = bench.clone(&template, bench.spec(id)).await;
+        assert_eq!(talk.ask("ping").await.unwrap(), "pong");
+    }
 }

@@ -13,6 +13,7 @@ use coracle_vmm::{Accelerator, Machine, MachineSpec, Qemu, Template, Vmm};
 /// By this argument this program is a child that starts a machine, and waits to be killed.
 pub(crate) const CHILD: &str = "--child";
 
+/// Starts a clone, and makes the template that it needs; also for other tests.
 async fn clone(
     qemu: &Qemu,
     guest: &Guest,
@@ -214,4 +215,79 @@ pub(crate) async fn an_accelerator_is_chosen_and_remembered(
     assert!(coracle_vmm::Choice::remembered(qemu, &record).is_none());
     fs::write(&record, "{").unwrap();
     assert!(coracle_vmm::Choice::remembered(qemu, &record).is_none());
+}
+
+/// As a user who is nobody in particular everything works but what needs a tap.
+pub(crate) fn an_ordinary_user_has_the_same(dir: &Path) {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let home = dir.join("user");
+    fs::create_dir(&home).unwrap();
+    std::os::unix::fs::chown(&home, Some(65_534), Some(65_534)).unwrap();
+    std::os::unix::fs::chown(dir, Some(65_534), None).unwrap();
+    for test in [
+        "holds_nothing_it_does_not_need",
+        "dies_with_its_parent",
+        "disks_come_and_go",
+    ] {
+        let output = Command::new("/proc/self/exe")
+            .arg0("machines")
+            .arg(test)
+            .uid(65_534)
+            .gid(65_534)
+            .env("TMPDIR", &home)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}{words}");
+        assert!(
+            text.contains(&format!("test {test} ... ok")),
+            "{text}{words}"
+        );
+    }
+}
+
+pub(crate) async fn is_put_into_its_control_groups(qemu: &Qemu, guest: &Guest, dir: &Path) {
+    let name = format!("coracle-vmm-test-{}", std::process::id());
+    let parents = [
+        "/sys/fs/cgroup/pids",
+        "/sys/fs/cgroup/memory",
+        "/sys/fs/cgroup",
+    ];
+    let group = parents
+        .iter()
+        .map(|parent| Path::new(parent).join(&name))
+        .find(|group| fs::create_dir(group).is_ok());
+    let Some(group) = group else {
+        println!("skipped: no control group can be made here");
+        return;
+    };
+    let procs = group.join("cgroup.procs");
+    if !procs.exists() {
+        fs::remove_dir(&group).unwrap();
+        println!("skipped: no control group can be made here");
+        return;
+    }
+    let mut spec = guest.machine(dir, "grouped");
+    spec.user = rustix::process::geteuid()
+        .is_root()
+        .then_some((77_001, 77_001));
+    spec.cgroups = vec![procs.clone()];
+    let machine = qemu.boot(spec).await.unwrap();
+    let members = fs::read_to_string(&procs).unwrap();
+    let pid = machine.pid().to_string();
+    machine.kill().await.unwrap();
+    for _ in 0..100 {
+        if fs::remove_dir(&group).is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!group.exists());
+    assert_eq!(members.trim(), pid);
+    let mut spec = guest.machine(dir, "nogroup");
+    spec.cgroups = vec![procs];
+    assert!(qemu.boot(spec).await.is_err());
 }

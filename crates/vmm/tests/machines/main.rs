@@ -53,6 +53,12 @@ fn main() -> ExitCode {
     test("dies_with_its_parent", &|| {
         confined::dies_with_its_parent(dir)
     });
+    test("an_ordinary_user_has_the_same", &|| {
+        confined::an_ordinary_user_has_the_same(dir);
+    });
+    test("is_put_into_its_control_groups", &|| {
+        block_on(confined::is_put_into_its_control_groups(&qemu, &guest, dir));
+    });
     test("an_accelerator_is_chosen_and_remembered", &|| {
         block_on(confined::an_accelerator_is_chosen_and_remembered(
             &qemu, &guest, dir,
