@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -34,11 +35,10 @@ impl Source {
     /// # Errors
     /// [`Error::Source`] where it can't be read.
     pub fn detect(path: &Path) -> Result<Source> {
-        let mut file = File::open(path).map_err(Error::source(path))?;
-        let found = file.metadata().map_err(Error::source(path))?;
-        if found.is_dir() {
+        if path.is_dir() {
             return Ok(Source::Built(path.to_owned()));
         }
+        let mut file = open(path)?;
         let mut start = [0; 8];
         match file.read_exact(&mut start) {
             Ok(()) if Package::is_package(&start) => Ok(Source::Package(path.to_owned())),
@@ -99,7 +99,7 @@ pub(crate) fn fill(staged: &Path, install: &Install) -> Result<String> {
         Source::Built(path) => {
             built = Image::parse(read(&path.join(IMAGE))?)?;
             let config = path.join(CONFIG);
-            let config = match File::open(&config) {
+            let config = match open(&config) {
                 Ok(file) => {
                     let bytes = decompress::bounded(file, config::MAX_CONFIG)
                         .map_err(Error::source(&config))?;
@@ -179,9 +179,25 @@ fn write_modules(staged: &Path, package: &Package, order: &[String]) -> Result<V
     Ok(modules.into_iter().flatten().collect())
 }
 
+/// Opens a regular file. Anything else is refused, and not waited for: nobody may ever write to a pipe.
+pub(crate) fn open(path: &Path) -> Result<File> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits();
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags.cast_signed())
+        .open(path)
+        .map_err(Error::source(path))?;
+    let found = file.metadata().map_err(Error::source(path))?;
+    if !found.is_file() {
+        let refused = io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
+        return Err(Error::source(path)(refused));
+    }
+    Ok(file)
+}
+
 /// Reads an image's file.
 fn read(path: &Path) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(Error::source(path))?;
+    let file = open(path)?;
     decompress::bounded(file, MAX_IMAGE).map_err(|error| {
         if error.kind() == io::ErrorKind::FileTooLarge {
             return image::too_large();

@@ -1,7 +1,6 @@
 //! Debian's kernel packages.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::path::{Path, PathBuf};
 
@@ -184,7 +183,7 @@ fn used(path: &str) -> Option<Use> {
 
 impl Files {
     fn open(path: &Path) -> Result<Files> {
-        let mut file = File::open(path).map_err(Error::source(path))?;
+        let mut file = crate::install::open(path)?;
         let length = ar::find(&mut file, "data.tar")
             .map_err(|error| bad(path, error.to_string()))?
             .ok_or_else(|| bad(path, "it has no data.tar"))?;

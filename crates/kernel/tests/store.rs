@@ -188,6 +188,37 @@ fn one_initial_ram_disk_for_each_init_and_modules() {
 }
 
 #[test]
+fn only_regular_files() {
+    let place = Place::new();
+    let pipe = place.path("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .unwrap();
+    for path in [pipe, "/dev/zero".into(), place.path("nowhere")] {
+        assert!(matches!(Source::detect(&path), Err(Error::Source { .. })));
+        for source in [
+            Source::File(path.clone()),
+            Source::Package(path.clone()),
+            Source::Built(path),
+        ] {
+            let install = Install {
+                name: None,
+                source,
+                modules: Vec::new(),
+            };
+            let refused = place.store.install(&install);
+            assert!(matches!(refused, Err(Error::Source { .. })), "{refused:?}");
+        }
+    }
+    assert_eq!(place.files(), Vec::<String>::new());
+}
+
+#[test]
 fn many_at_once_under_one_name() {
     let place = Place::new();
     let path = place.given(&sample::vmlinux("6.1.0-check"));
