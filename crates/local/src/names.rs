@@ -145,8 +145,7 @@ impl Source for Directory {
                 continue;
             };
             let record = handle.now().record;
-            endpoints
-                .sort_by(|a, b| (!a.default_route, &a.ifname).cmp(&(!b.default_route, &b.ifname)));
+            endpoints.sort_by(|a, b| (!a.leads4, &a.ifname).cmp(&(!b.leads4, &b.ifname)));
             let endpoints = endpoints.into_iter().map(|endpoint| {
                 let network = named.iter().find(|(id, _)| *id == endpoint.network);
                 let name = network.map(|(_, name)| name.as_str()).unwrap_or_default();

@@ -227,10 +227,17 @@ impl Networking {
                 .map_err(error)?;
             endpoints.push((network.name, endpoint));
         }
-        let main = endpoints.first().map(|(_, endpoint)| endpoint.clone());
-        let (ip4, ip6) = match &main {
-            Some(endpoint) => (v4(endpoint.ip4()), v6(endpoint.ip6())),
-            None => (None, None),
+        // Where its default routes lead is settled with the last one.
+        let settled = self.networks.attached(&record.id);
+        for (_, endpoint) in &mut endpoints {
+            if let Some(now) = settled.iter().find(|now| now.network == endpoint.network) {
+                endpoint.clone_from(now);
+            }
+        }
+        let (published, ip4, ip6) = match main_endpoint(&settled) {
+            Some(main) => (published, v4(main.ip4()), v6(main.ip6())),
+            // On the host's own Ethernet it has ports of its own.
+            None => (Published::default(), None, None),
         };
         let mappings = published.mappings();
         if !mappings.is_empty() {
@@ -380,6 +387,7 @@ impl Networking {
             .attach(self.place(record), config)
             .await
             .map_err(error)?;
+        self.follow(record).await?;
         let resolver = self.names.open(record, &self.netns(record)).await;
         let own: Vec<IpAddr> = endpoint.addresses().map(|address| address.ip).collect();
         if let Err(error) = add_names(record, dirs, &own, resolver) {
@@ -388,47 +396,41 @@ impl Networking {
         Ok(describe(record, &network.name, &endpoint))
     }
 
+    /// Has published ports lead to where the default route leads now.
+    async fn follow(&self, record: &Record) -> Result<()> {
+        let Some(exposure) = self.networks.exposed().remove(&record.id) else {
+            return Ok(());
+        };
+        let attached = self.networks.attached(&record.id);
+        match main_endpoint(&attached) {
+            None => self.networks.unexpose(&record.id).await,
+            Some(main) if main.ip4() == exposure.ip4.map(IpAddr::V4) => Ok(()),
+            Some(main) => {
+                let (ip4, ip6) = (v4(main.ip4()), v6(main.ip6()));
+                let ports = exposure.ports;
+                self.networks.expose(&record.id, ports, ip4, ip6).await
+            }
+        }
+        .map_err(error)
+    }
+
     /// Takes a running container off a network. Its published ports lead to the next one, if any.
     pub(crate) async fn unplug(&self, record: &Record, dirs: &Dirs, network: &str) -> Result<()> {
         let network = self.networks.find(network).map_err(error)?;
-        let own = |id: &str| {
-            let endpoints = self.networks.endpoints(id);
-            endpoints
-                .into_iter()
-                .find(|endpoint| endpoint.id == record.id)
-        };
-        let leaving = own(&network.id);
+        let attached = self.networks.attached(&record.id);
+        let leaving = attached.iter().find(|e| e.network == network.id);
         self.networks
             .detach(&network.id, &record.id)
             .await
             .map_err(error)?;
         self.names.changed();
-        if let Some(endpoint) = &leaving {
+        if let Some(endpoint) = leaving {
             let gone: Vec<IpAddr> = endpoint.addresses().map(|address| address.ip).collect();
             if let Err(error) = mounted::remove_host(&dirs.hosts(), &gone) {
                 tracing::warn!(container = %record.id, %error, "cannot change its hosts file");
             }
         }
-        let exposed = self.networks.exposed().remove(&record.id);
-        let (Some(leaving), Some(exposure)) = (leaving, exposed) else {
-            return Ok(());
-        };
-        if exposure.ip4.map(IpAddr::V4) != leaving.ip4() {
-            return Ok(());
-        }
-        let next = self
-            .networks
-            .list()
-            .iter()
-            .find_map(|network| own(&network.id));
-        match next {
-            None => self.networks.unexpose(&record.id).await.map_err(error),
-            Some(next) => self
-                .networks
-                .expose(&record.id, exposure.ports, v4(next.ip4()), v6(next.ip6()))
-                .await
-                .map_err(error),
-        }
+        self.follow(record).await
     }
 
     /// What is shown of a container that does not run: the networks that it will join.
@@ -577,6 +579,13 @@ fn wanted(record: &Record) -> Vec<(String, EndpointSettings)> {
     networks
 }
 
+/// Where published ports lead: the endpoint that the default route leads to, if it is on a bridge;
+/// else the first one that is.
+fn main_endpoint(attached: &[Endpoint]) -> Option<&Endpoint> {
+    let on_bridges = attached.iter().filter(|e| !e.host_ifname.is_empty());
+    on_bridges.min_by_key(|e| (!e.leads4, e.ifname.as_str()))
+}
+
 fn endpoint_config(
     record: &Record,
     settings: &EndpointSettings,
@@ -593,7 +602,7 @@ fn endpoint_config(
     }
     let mut config = EndpointConfig::new(record.id.clone(), network.id.clone());
     config.ifname = format!("eth{index}");
-    config.default_route = index == 0;
+    config.gateway_priority = settings.gw_priority;
     config.aliases = settings.aliases.clone().unwrap_or_default();
     let mac = match settings.mac_address.as_str() {
         "" if index == 0 => record.config.mac_address.as_str(),
