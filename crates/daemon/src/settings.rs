@@ -487,6 +487,7 @@ impl Settings {
                     .transpose()
             };
         let network = &mut config.network;
+        network.rootless = rootless::is_rootless();
         // Daemons with roots of their own have firewall tables of their own.
         network.instance = instance(&self.data_root());
         if let Some(bridge) = &self.bridge {

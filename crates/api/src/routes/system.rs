@@ -68,7 +68,7 @@ async fn info(State(api): State<Api>) -> Answer {
         } else {
             Vec::new()
         },
-        network: names(&["bridge", "host", "null"]),
+        network: names(&["bridge", "host", "ipvlan", "macvlan", "null"]),
     };
     respond::ok(&system::info(
         api.runtime.info().await?,
