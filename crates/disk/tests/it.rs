@@ -3,7 +3,7 @@
 //! What mounts needs root, and says that it skips otherwise. Nothing is ever attached to a mount
 //! namespace; loop devices go with their last descriptor.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 #[path = "it/bounds.rs"]
 mod bounds;
