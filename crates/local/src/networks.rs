@@ -379,7 +379,7 @@ impl Networking {
             .map(|endpoint| endpoint.ifname)
             .collect();
         let index = (0..)
-            .find(|n| !taken.contains(&format!("eth{n}")))
+            .find(|n| !taken.contains(&format!("{}{n}", network.interface_prefix())))
             .unwrap_or_default();
         let config = endpoint_config(record, &settings.unwrap_or_default(), &network, index)?;
         let endpoint = self
@@ -601,8 +601,11 @@ fn endpoint_config(
         ));
     }
     let mut config = EndpointConfig::new(record.id.clone(), network.id.clone());
-    config.ifname = format!("eth{index}");
+    config.ifname = format!("{}{index}", network.interface_prefix());
     config.gateway_priority = settings.gw_priority;
+    if let Some(options) = &settings.driver_opts {
+        config.set_options(options).map_err(error)?;
+    }
     config.aliases = settings.aliases.clone().unwrap_or_default();
     let mac = match settings.mac_address.as_str() {
         "" if index == 0 => record.config.mac_address.as_str(),

@@ -105,10 +105,7 @@ pub(crate) fn plug(network: &Network, parent: &Parent, endpoint: &Endpoint) -> R
         )),
         _ => unknown_kind(e, network.driver.as_str()),
     })?;
-    let wanted = endpoint.interface();
-    let configured = netns::within(netns.as_fd(), || {
-        interface::configure_named(&mut Netlink::open()?, &wanted)
-    });
+    let configured = netns::within(netns.as_fd(), || interface::configure_endpoint(endpoint));
     if configured.is_err() {
         // Already failing: the first error is the one to tell.
         let _ = unplug(endpoint);

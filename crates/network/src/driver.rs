@@ -15,6 +15,7 @@ pub(crate) const OPTION_MASQUERADE: &str = "com.docker.network.bridge.enable_ip_
 pub(crate) const OPTION_HOST_IP: &str = "com.docker.network.bridge.host_binding_ipv4";
 pub(crate) const OPTION_DEFAULT: &str = "com.docker.network.bridge.default_bridge";
 pub(crate) const OPTION_MTU: &str = "com.docker.network.driver.mtu";
+pub(crate) const OPTION_PREFIX: &str = "com.docker.network.container_iface_prefix";
 const OPTION_PARENT: &str = "parent";
 const OPTION_MACVLAN_MODE: &str = "macvlan_mode";
 const OPTION_IPVLAN_MODE: &str = "ipvlan_mode";
@@ -169,6 +170,8 @@ impl Options {
                     check_mtu(mtu)?;
                     read.mtu = Some(mtu);
                 }
+                // A number comes after it.
+                (_, OPTION_PREFIX) => check_ifname(&format!("{value}000"))?,
                 (Driver::Macvlan | Driver::Ipvlan, OPTION_PARENT) => {
                     check_ifname(value)?;
                     if value == "lo" {
@@ -245,6 +248,7 @@ mod tests {
             (Driver::Bridge, OPTION_MTU, "1"),
             (Driver::Bridge, OPTION_NAME, "a b"),
             (Driver::Bridge, OPTION_HOST_IP, "x"),
+            (Driver::Bridge, OPTION_PREFIX, "much-too-long"),
             (Driver::Bridge, OPTION_PARENT, "eth0"),
             (Driver::Macvlan, OPTION_PARENT, "lo"),
             (Driver::Macvlan, OPTION_PARENT, "a/b"),

@@ -1,7 +1,9 @@
 //! A container's place in a network.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +12,68 @@ use crate::ifname::check_ifname;
 use crate::interface::{Interface, Route};
 use crate::mac::MacAddr;
 use crate::subnet::Subnet;
+
+const OPTION_IFNAME: &str = "com.docker.network.endpoint.ifname";
+const OPTION_SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
+
+/// A kernel setting of one interface, as Docker writes it: `net.ipv4.conf.IFNAME.log_martians=1`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceSysctl {
+    /// `ipv4/conf`, `ipv6/neigh` …
+    group: String,
+    /// `log_martians`.
+    name: String,
+    value: String,
+}
+
+impl InterfaceSysctl {
+    /// Where it is below `/proc/sys/net`, for an interface.
+    pub(crate) fn path(&self, ifname: &str) -> String {
+        format!("{}/{ifname}/{}", self.group, self.name)
+    }
+
+    pub(crate) fn value(&self) -> &str {
+        &self.value
+    }
+}
+
+impl FromStr for InterfaceSysctl {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let bad = || {
+            Error::Invalid(format!(
+                "invalid setting {text:?} of an interface: want net.ipv4.conf.IFNAME.name=value \
+                 (or ipv6, or neigh), with IFNAME as it stands"
+            ))
+        };
+        let (key, value) = text.split_once('=').ok_or_else(bad)?;
+        let parts: Vec<&str> = key.split('.').collect();
+        let [
+            "net",
+            family @ ("ipv4" | "ipv6"),
+            group @ ("conf" | "neigh"),
+            "IFNAME",
+            name,
+        ] = parts[..]
+        else {
+            return Err(bad());
+        };
+        let plain = |c: u8| c.is_ascii_alphanumeric() || b"_-:".contains(&c);
+        let valid = !name.is_empty()
+            && name.bytes().all(|c| c.is_ascii_lowercase() || plain(c))
+            && (1..=64).contains(&value.len())
+            && value.bytes().all(plain);
+        if !valid {
+            return Err(bad());
+        }
+        Ok(Self {
+            group: format!("{family}/{group}"),
+            name: name.to_owned(),
+            value: value.to_owned(),
+        })
+    }
+}
 
 /// What is asked for when a container is attached to a network.
 #[derive(Debug, Clone)]
@@ -33,6 +97,8 @@ pub struct EndpointConfig {
     /// Of a container's networks that the default route may lead to, the one of the highest
     /// priority gets it (`gw-priority`); of equal ones, the one whose name comes first.
     pub gateway_priority: i64,
+    /// Kernel settings of the interface.
+    pub sysctls: Vec<InterfaceSysctl>,
 }
 
 impl EndpointConfig {
@@ -49,7 +115,30 @@ impl EndpointConfig {
             aliases: Vec::new(),
             default_route: true,
             gateway_priority: 0,
+            sysctls: Vec::new(),
         }
+    }
+
+    /// Takes Docker's options of an endpoint: `com.docker.network.endpoint.ifname` and
+    /// `com.docker.network.endpoint.sysctls`.
+    ///
+    /// # Errors
+    /// `Unsupported` for any other one, `Invalid` for a bad value.
+    pub fn set_options(&mut self, options: &BTreeMap<String, String>) -> Result<()> {
+        for (key, value) in options {
+            match key.as_str() {
+                OPTION_IFNAME => {
+                    check_ifname(value)?;
+                    self.ifname.clone_from(value);
+                }
+                OPTION_SYSCTLS => {
+                    let settings = value.split(',').map(str::trim).filter(|s| !s.is_empty());
+                    self.sysctls = settings.map(str::parse).collect::<Result<_>>()?;
+                }
+                _ => return Err(Error::Unsupported(format!("network endpoint option {key}"))),
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -153,6 +242,9 @@ pub struct Endpoint {
     /// The highest one of a container's endpoints gets the default route.
     #[serde(default)]
     pub gateway_priority: i64,
+    /// Kernel settings of the interface.
+    #[serde(default)]
+    pub sysctls: Vec<InterfaceSysctl>,
     /// Whether default routes lead right to the link: it has no next hop (ipvlan in a routed mode).
     #[serde(default)]
     pub routed: bool,
@@ -226,6 +318,36 @@ impl Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_are_read_or_refused_by_name() {
+        let read = |key: &str, value: &str| {
+            let mut config = EndpointConfig::new("a", "n");
+            let options = [(key.to_owned(), value.to_owned())].into();
+            config.set_options(&options).map(|()| config)
+        };
+        assert_eq!(read(OPTION_IFNAME, "net0").unwrap().ifname, "net0");
+        let text = "net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.neigh.IFNAME.gc_stale_time=9";
+        let sysctls = read(OPTION_SYSCTLS, text).unwrap().sysctls;
+        assert_eq!(sysctls.len(), 2);
+        assert_eq!(sysctls[1].path("eth7"), "ipv6/neigh/eth7/gc_stale_time");
+        for bad in [
+            "net.ipv4.conf.eth0.log_martians=1",
+            "net.ipv4.conf.IFNAME.log_martians",
+            "net.ipv4.conf.IFNAME.=1",
+            "net.ipv4.conf.IFNAME.a/../b=1",
+            "net.ipv4.conf.IFNAME.a=1\n2",
+            "net.ipv4.conf.IFNAME.a.b=1",
+            "kernel.x.conf.IFNAME.y=1",
+        ] {
+            assert!(read(OPTION_SYSCTLS, bad).is_err(), "{bad}");
+        }
+        let error = read("com.example.x", "1").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "network endpoint option com.example.x is not supported"
+        );
+    }
 
     #[test]
     fn places_are_kept_under_their_own_names() {

@@ -14,7 +14,9 @@
 //!    with each. For no network at all [`create_netns`] suffices: it has a loopback.
 //!    A machine is attached as [`Place::Machine`]: its shim opens the tap ([`tap::open`]), and its
 //!    init makes the interface as [`Endpoint::interface`] says ([`interface::configure`]).
-//! 3. When it has ended [`Networks::release`] and [`remove_netns`], in any order.
+//! 3. While it runs, any [`Networks::attach`] and [`Networks::detach`]. Where they move the default
+//!    route, [`Networks::attached`] tells; a machine has to be told in turn.
+//! 4. When it has ended [`Networks::release`] and [`remove_netns`], in any order.
 //!
 //! Invariants:
 //! - All steps are idempotent, and what a crash left is found by the next try or by `restore`.
@@ -22,6 +24,8 @@
 //! - No other table, bridge or interface than our own is ever changed, nor is a kernel setting that
 //!   has the right value.
 //! - A thread of the runtime is never in a foreign namespace.
+//! - What somebody else removes of ours is made again, once the kernel tells of it.
+//! - Of a container's networks one has the default route, by their priorities.
 //! - The calling process's network namespace is "the host". The runtime needs its timers enabled.
 //!
 //! The kernel is spoken to directly (netlink), and `nft` for the firewall alone. Without `nft`
@@ -97,7 +101,7 @@ pub use proto::Proto;
 pub use {
     config::{AddressPool, Config, default_pools},
     driver::{Driver, Flag, Mode, Parent},
-    endpoint::{Assigned, Endpoint, EndpointConfig, Place, TapOwner},
+    endpoint::{Assigned, Endpoint, EndpointConfig, InterfaceSysctl, Place, TapOwner},
     hosts::{HostAddress, HostsFile, hosts_file, parse_extra_host},
     ipam::Ipam,
     netns::{create_netns, remove_netns, remove_stale_netns},

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::driver::{
     Driver, OPTION_DEFAULT, OPTION_HOST_IP, OPTION_ICC, OPTION_MASQUERADE, OPTION_MTU, OPTION_NAME,
-    Options, Parent,
+    OPTION_PREFIX, Options, Parent,
 };
 use crate::error::{Error, Result};
 use crate::ipam::Ipam;
@@ -97,6 +97,14 @@ impl Network {
             None => Some(&self.bridge),
             Some(parent) => parent.made.then_some(&parent.name),
         }
+    }
+
+    /// What its containers' interfaces are called, before a number: `eth`, unless the option
+    /// `com.docker.network.container_iface_prefix` says otherwise.
+    #[must_use]
+    pub fn interface_prefix(&self) -> &str {
+        let asked = self.options.get(OPTION_PREFIX).filter(|p| !p.is_empty());
+        asked.map_or("eth", String::as_str)
     }
 
     /// Whether it is the default network.

@@ -38,12 +38,7 @@ pub(crate) fn make(
         )),
         _ => failed(e),
     })?;
-    let interface = endpoint.interface();
     port::settle(netlink, network, endpoint)
-        .and_then(|()| {
-            netns::within(netns.as_fd(), || {
-                interface::configure_named(&mut Netlink::open()?, &interface)
-            })
-        })
+        .and_then(|()| netns::within(netns.as_fd(), || interface::configure_endpoint(endpoint)))
         .map_err(failed)
 }

@@ -44,6 +44,10 @@ impl Networks {
 
     async fn attach_now(&self, place: Place, wanted: EndpointConfig) -> Result<Endpoint> {
         let network = self.state().entry(&wanted.network)?.network.clone();
+        if let (Place::Machine(_), false) = (&place, wanted.sysctls.is_empty()) {
+            let what = "a kernel setting of a virtual machine's interface";
+            return Err(Error::Unsupported(what.to_owned()));
+        }
         let (mut host_ifname, mut mac) = (String::new(), None);
         match network.parent.clone() {
             None => host_ifname = port::name(&place)?,
@@ -273,6 +277,7 @@ fn choose(
         aliases: wanted.aliases,
         default_route: wanted.default_route,
         gateway_priority: wanted.gateway_priority,
+        sysctls: wanted.sysctls,
         routed,
         leads4: false,
         leads6: false,

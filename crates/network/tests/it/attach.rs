@@ -413,6 +413,52 @@ fn subnets_avoid_the_hosts_routes() {
 }
 
 #[test]
+fn an_interface_has_its_name_and_settings() {
+    on_host(|host| async move {
+        let networks = host.networks(host.config()).await;
+        let spec = NetworkSpec {
+            name: "web".into(),
+            options: [(
+                "com.docker.network.container_iface_prefix".into(),
+                "web".into(),
+            )]
+            .into(),
+            ..NetworkSpec::default()
+        };
+        let web = networks.create(spec).await.unwrap();
+        assert_eq!(web.interface_prefix(), "web");
+        create_netns(host.netns("a")).await.unwrap();
+        let mut wanted = EndpointConfig::new("a", &web.id);
+        let sysctls = "net.ipv4.conf.IFNAME.log_martians=1";
+        let options = [
+            ("com.docker.network.endpoint.ifname".into(), "web7".into()),
+            ("com.docker.network.endpoint.sysctls".into(), sysctls.into()),
+        ];
+        wanted.set_options(&options.into()).unwrap();
+        networks
+            .attach(host.netns("a"), wanted.clone())
+            .await
+            .unwrap();
+        let setting = within(&host.netns("a"), || {
+            std::fs::read_to_string("/proc/sys/net/ipv4/conf/web7/log_martians")
+        });
+        assert_eq!(setting.unwrap().trim(), "1");
+        let wrong = EndpointConfig {
+            sysctls: vec!["net.ipv4.conf.IFNAME.nix=1".parse().unwrap()],
+            ..wanted.clone()
+        };
+        let error = networks.attach(host.netns("a"), wrong).await.unwrap_err();
+        assert!(error.to_string().contains("ipv4/conf/web7/nix"), "{error}");
+        assert!(
+            networks
+                .attach(coracle_network::Place::machine(), wanted)
+                .await
+                .is_err()
+        );
+    });
+}
+
+#[test]
 fn the_default_route_follows_the_priorities() {
     on_host(|host| async move {
         let networks = host
