@@ -30,8 +30,6 @@ pub(super) struct Layout {
     pub(super) groups: u64,
     /// Blocks of the table of descriptors.
     pub(super) descriptors: u64,
-    /// The group with the only copy of superblock and descriptors.
-    pub(super) copy: Option<u64>,
     /// The root directory's block.
     pub(super) root: u64,
     /// The journal's first block, and how many it has, possibly 0.
@@ -56,12 +54,10 @@ impl Layout {
             blocks
         };
         let descriptors = (groups * DESCRIPTOR).div_ceil(BLOCK);
-        let copied = groups > 1 && descriptors <= MAX_COPIED;
         let mut layout = Layout {
             blocks,
             groups,
             descriptors,
-            copy: copied.then_some(1),
             root: 0,
             journal: (0, journal),
         };
@@ -106,13 +102,20 @@ impl Layout {
 
     /// Blocks that aren't for files' contents (`s_overhead_clusters`).
     pub(super) fn overhead(&self) -> u64 {
-        let heads = self.head(0) + self.copy.map_or(0, |copy| self.head(copy));
+        let heads: u64 = (0..self.groups).map(|group| self.head(group)).sum();
         heads + self.groups * (TABLE + 2) + self.journal.1
+    }
+
+    /// The first block of the one copy of superblock and descriptors that is written. There is
+    /// room for others (`sparse_super`; without, or with one copy only, the kernel doesn't grow a
+    /// mounted file system), which the kernel fills when it grows the file system.
+    pub(super) fn copy(&self) -> Option<u64> {
+        (self.groups > 1 && self.descriptors <= MAX_COPIED).then_some(GROUP)
     }
 
     /// Blocks of superblock and descriptors in a group.
     fn head(&self, group: u64) -> u64 {
-        if group == 0 || self.copy == Some(group) {
+        if group == 0 || has_copy(group) {
             1 + self.descriptors
         } else {
             0
@@ -128,5 +131,28 @@ impl Layout {
     /// How many groups share that place.
     fn flex_groups(&self, group: u64) -> u64 {
         (self.groups - (group - group % FLEX)).min(FLEX)
+    }
+}
+
+/// Whether a group has room for a copy of superblock and descriptors.
+fn has_copy(group: u64) -> bool {
+    let is_power = |base: u64| {
+        let mut power = base;
+        while power < group {
+            power *= base;
+        }
+        power == group
+    };
+    group == 1 || [3, 5, 7].into_iter().any(is_power)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_are_sparse() {
+        let found: Vec<u64> = (0..130).filter(|group| has_copy(*group)).collect();
+        assert_eq!(found, [1, 3, 5, 7, 9, 25, 27, 49, 81, 125]);
     }
 }

@@ -15,12 +15,12 @@ const ROOT_INODE: u32 = 2;
 const JOURNAL_INODE: u32 = 8;
 
 const COMPAT_JOURNAL: u32 = 0x4;
-/// Extended attributes, hashed directories, copies of the superblock where `s_backup_bgs` says.
-const COMPAT: u32 = 0x8 | 0x20 | 0x200;
+/// Extended attributes, hashed directories.
+const COMPAT: u32 = 0x8 | 0x20;
 /// File types in directories, extents, 64 bit, flexible groups.
 const INCOMPAT: u32 = 0x2 | 0x40 | 0x80 | 0x200;
-/// Large and huge files, many links to directories, large inodes, checksums.
-const RO_COMPAT: u32 = 0x2 | 0x8 | 0x20 | 0x40 | 0x400;
+/// Few copies of the superblock, large and huge files, many links to directories, large inodes, checksums.
+const RO_COMPAT: u32 = 0x1 | 0x2 | 0x8 | 0x20 | 0x40 | 0x400;
 
 const INODE_UNINIT: u16 = 1;
 const BLOCK_UNINIT: u16 = 2;
@@ -58,11 +58,11 @@ pub(super) fn write(file: &File, layout: &Layout, options: &Ext4Options) -> io::
     files(file, layout, options, seed)?;
     file.write_all_at(&descriptors, BLOCK)?;
     let mut superblock = superblock(layout, options, free);
-    if let Some(copy) = layout.copy {
-        put16(&mut superblock, 0x5a, copy as u16);
+    if let Some(copy) = layout.copy() {
+        put16(&mut superblock, 0x5a, (copy / GROUP) as u16);
         seal(&mut superblock);
-        file.write_all_at(&superblock, copy * GROUP * BLOCK)?;
-        file.write_all_at(&descriptors, (copy * GROUP + 1) * BLOCK)?;
+        file.write_all_at(&superblock, copy * BLOCK)?;
+        file.write_all_at(&descriptors, (copy + 1) * BLOCK)?;
         put16(&mut superblock, 0x5a, 0);
     }
     seal(&mut superblock);
@@ -233,7 +233,7 @@ fn superblock(layout: &Layout, options: &Ext4Options, free: u64) -> [u8; 1024] {
     let (journal, journal_blocks) = layout.journal;
     let has_journal = journal_blocks > 0;
     let inodes = layout.groups * INODES;
-    let fields: [(usize, u32); 26] = [
+    let fields: [(usize, u32); 24] = [
         (0x00, low(inodes)),
         (0x04, low(layout.blocks)),
         (0x0c, low(free)),
@@ -270,8 +270,6 @@ fn superblock(layout: &Layout, options: &Ext4Options, free: u64) -> [u8; 1024] {
         (0x160, 1),
         (0x174, u32::from(LOG_FLEX)),
         (0x248, low(layout.overhead())),
-        (0x24c, low(layout.copy.unwrap_or_default())),
-        (0x250, 0),
     ];
     for (at, value) in fields {
         put32(&mut block, at, value);
