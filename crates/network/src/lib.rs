@@ -1,9 +1,10 @@
 //! Bridges, addresses, published ports.
 //!
 //! Owns the bridges of a daemon and all that hangs on them: subnets and addresses, network
-//! namespaces and the veth pairs into them, the taps of machines, the firewall table, published ports and their
-//! user-space proxy, and the texts of `/etc/resolv.conf` and `/etc/hosts`. It knows containers by an
-//! opaque id only, and neither their processes nor how they are stored or shown.
+//! namespaces and the veth pairs into them, the taps of machines, the firewall table, published
+//! ports and their user-space proxy, and the texts of `/etc/resolv.conf` and `/etc/hosts`; and the
+//! parts of the host's own interfaces (macvlan, ipvlan) that containers get. It knows containers by
+//! an opaque id only, and neither their processes nor how they are stored or shown.
 //!
 //! What to call, in order:
 //!
