@@ -6,6 +6,7 @@
 mod api;
 mod attach;
 mod cli;
+mod compose;
 mod cp;
 mod crash;
 mod daemon;
