@@ -60,8 +60,7 @@ impl Fs {
         let node = self.node(header.node)?;
         let path = DecInt::from_fd(&*node);
         if size == 0 {
-            let mut nothing = [0u8; 0];
-            return sized(rustix::fs::getxattr(path, name, &mut nothing[..])?);
+            return sized(rustix::fs::getxattr_query(path, name)?);
         }
         let size = size.min(MAX);
         let mut reply = Reply::with_room(size);

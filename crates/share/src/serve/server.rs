@@ -1,7 +1,7 @@
 //! The stream: requests in, replies out, several under way.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -63,9 +63,21 @@ pub(super) async fn serve(
         .await
         .map_err(|_| io::Error::other("a thread for the share can't be set up"))?;
     let (reader, writer) = tokio::io::split(stream);
-    tokio::select! {
+    let result = tokio::select! {
         result = requests(&server, reader) => result,
         result = replies(writer, outgoing) => result,
+    };
+    match result {
+        // Nobody waits for the last replies when a share is unmounted.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+            ) =>
+        {
+            Ok(())
+        }
+        result => result,
     }
 }
 
@@ -143,12 +155,12 @@ async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(He
     let length = header.length as usize;
     if !(IN_HEADER..=MAX_MESSAGE).contains(&length) {
         let message = "the guest sent a FUSE request with a wrong length";
-        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        return Err(io::Error::new(ErrorKind::InvalidData, message));
     }
     let mut body = Vec::with_capacity(length - IN_HEADER);
     let expected = (length - IN_HEADER) as u64;
     if stream.take(expected).read_to_end(&mut body).await? < length - IN_HEADER {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+        return Err(ErrorKind::UnexpectedEof.into());
     }
     Ok(Some((header, body)))
 }
@@ -213,7 +225,7 @@ impl Server {
 
     async fn send(&self, message: Vec<u8>) -> io::Result<()> {
         let permit = self.permit().await?;
-        let ended = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        let ended = |_| io::Error::from(ErrorKind::BrokenPipe);
         self.answers.send((message, permit)).map_err(ended)
     }
 

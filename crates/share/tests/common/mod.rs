@@ -1,9 +1,11 @@
 //! A share mounted on this host, in a mount namespace of the test's thread.
 #![allow(clippy::unwrap_used, dead_code, missing_docs, unreachable_pub)]
 
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use coracle_share::{ServeOptions, mount, relay, serve};
 use rustix::fs::{Mode, OFlags};
@@ -13,7 +15,25 @@ use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
+/// One test of a process at a time: a child that another test forks has, until its exec, copies
+/// of this one's files and of `/dev/fuse`, and would wait for itself when it closes them.
+static ALONE: Mutex<()> = Mutex::new(());
+
+thread_local! {
+    static TURN: Cell<Option<MutexGuard<'static, ()>>> = const { Cell::new(None) };
+}
+
+/// Unmounts by force, also when a test fails.
+struct Unmount(PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.0, UnmountFlags::DETACH | UnmountFlags::FORCE);
+    }
+}
+
 pub struct Share {
+    _unmount: Unmount,
     /// The host's side.
     pub source: PathBuf,
     /// The guest's side.
@@ -35,6 +55,7 @@ pub fn able() -> bool {
 
 /// The calling thread, and all that it starts, gets a mount namespace of its own.
 pub fn own_mounts() {
+    TURN.set(Some(ALONE.lock().unwrap_or_else(PoisonError::into_inner)));
     // SAFETY: takes no pointer; descriptors stay shared.
     assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNS) }, 0);
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
@@ -69,6 +90,7 @@ impl Share {
         let server = runtime.spawn(serve(host, path_fd(source), options));
         let relay = runtime.spawn(relay(fuse, guest));
         Share {
+            _unmount: Unmount(target.clone()),
             source: source.into(),
             target,
             server,
@@ -96,7 +118,18 @@ impl Share {
             _at,
             ..
         } = self;
-        rustix::mount::unmount(&target, UnmountFlags::empty()).unwrap();
+        // A program in the background may be about to end.
+        let busy = |tries: &u32| {
+            let result = rustix::mount::unmount(&target, UnmountFlags::empty());
+            let busy = result == Err(rustix::io::Errno::BUSY) && *tries < 100;
+            if busy {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            } else {
+                result.unwrap();
+            }
+            busy
+        };
+        (0u32..).find(|tries| !busy(tries));
         runtime.block_on(async {
             relay.await.unwrap().unwrap();
             server.await.unwrap().unwrap();
