@@ -14,6 +14,7 @@
 //! The format is that of Linux 5.15 and later (`fs/erofs/erofs_fs.h`): blocks of 4 KiB, nothing
 //! compressed, extended inodes, holes by chunk maps.
 
+mod acl;
 mod data;
 mod directory;
 mod image;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use coracle_archive::{Entry, Kind};
 
+use super::acl::{self, List};
 use crate::error::{Error, Result, shown};
 
 /// Bytes in front of an inode's attributes.
@@ -65,8 +66,9 @@ impl Attribute {
     }
 }
 
-/// An entry's attributes, sorted, as far as Linux would let a file of its kind have them.
-pub(super) fn accept(entry: &Entry, _mode: &mut u16) -> Result<Vec<Attribute>> {
+/// An entry's attributes, sorted, as far as Linux would let a file of its kind have them. A list of
+/// access rules changes the permissions, as setting it does.
+pub(super) fn accept(entry: &Entry, mode: &mut u16) -> Result<Vec<Attribute>> {
     let mut found = Vec::with_capacity(entry.xattrs.len());
     for (name, value) in &entry.xattrs {
         let refused = |reason| Error::Attribute {
@@ -102,11 +104,21 @@ pub(super) fn accept(entry: &Entry, _mode: &mut u16) -> Result<Vec<Attribute>> {
         if value.len() > MAX_VALUE {
             return Err(refused("its value is too long"));
         }
-        found.push(Attribute {
-            prefix,
-            name: rest.into(),
-            value: value.as_slice().into(),
-        });
+        let list = match prefix {
+            ACCESS => acl::access(value, mode),
+            DEFAULT => acl::default(value),
+            SECURITY if rest == b"capability" && !acl::is_capability(value) => List::Invalid,
+            _ => List::Kept,
+        };
+        match list {
+            List::Invalid => return Err(refused("its value is malformed")),
+            List::Mode => {}
+            List::Kept => found.push(Attribute {
+                prefix,
+                name: rest.into(),
+                value: value.as_slice().into(),
+            }),
+        }
     }
     found.sort();
     let total: u64 = found.iter().map(Attribute::size).sum();

@@ -129,6 +129,65 @@ impl To for Entry {
     }
 }
 
+/// A list of access rules, of tags, permissions and ids.
+fn list(entries: &[(u16, u16, u32)]) -> Vec<u8> {
+    let mut value = 2u32.to_le_bytes().to_vec();
+    for (tag, bits, id) in entries {
+        value.extend(tag.to_le_bytes());
+        value.extend(bits.to_le_bytes());
+        value.extend(id.to_le_bytes());
+    }
+    value
+}
+
+#[test]
+fn access_rules_change_modes() {
+    let (short, long) = (
+        list(&[(1, 6, !0), (4, 4, !0), (32, 4, !0)]),
+        list(&[
+            (1, 7, !0),
+            (2, 5, 1000),
+            (4, 5, !0),
+            (8, 7, 5),
+            (16, 5, !0),
+            (32, 0, !0),
+        ]),
+    );
+    let with = |path: &str, kind, mode, name: &str, value: &[u8]| Entry {
+        xattrs: vec![xattr(name, value)],
+        ..entry(path, kind, mode)
+    };
+    let access = "system.posix_acl_access";
+    let default = "system.posix_acl_default";
+    let tar = Tar::new()
+        .entry(with("a", Kind::File, 0o600, access, &short), b"")
+        .entry(with("b", Kind::File, 0o4600, access, &long), b"")
+        .entry(with("c", Kind::Directory, 0o750, access, &long), b"")
+        .entry(with("d", Kind::Directory, 0o755, default, &long), b"")
+        .entry(with("e", Kind::Fifo, 0o600, access, &long), b"")
+        .file("d/inside", b"x");
+    must_equal(&[tar.end()]);
+}
+
+#[test]
+fn malformed_attributes_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, value) in [
+        ("system.posix_acl_access", &b"nonsense"[..]),
+        ("security.capability", b"short"),
+    ] {
+        let file = Entry {
+            xattrs: vec![xattr(name, value)],
+            ..entry("file", Kind::File, 0o644)
+        };
+        let error = image(
+            &[Tar::new().entry(file, b"").end()],
+            &dir.path().join("image"),
+        );
+        assert!(matches!(error, Err(coracle_disk::Error::Attribute { .. })));
+    }
+}
+
 #[test]
 fn attributes_are_shared_and_long() {
     let mut tar = Tar::new();
