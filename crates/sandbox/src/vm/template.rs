@@ -63,7 +63,9 @@ pub async fn make(config: &MachineConfig, templates: &Path) -> Result<()> {
     let machine = vmm.boot(spec).await.map_err(from_vmm)?;
     let (machine, agent) = machine::connect(machine, BOOT).await?;
     agent.prepare().await.map_err(from_guest)?;
-    drop(agent);
+    // Connected until the machine stands still: copies find their agent waiting for a word, not
+    // busy with the end of a conversation.
     machine.snapshot(&directory).await.map_err(from_vmm)?;
+    drop(agent);
     Ok(())
 }
