@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use coracle_guest::{Call, Events, Reply, Request, Service};
+use coracle_guest::{Call, Events, FsOperation, Reply, Request, Service};
 use coracle_sandbox::Sandbox;
 
 use crate::containers::Containers;
@@ -39,7 +39,7 @@ pub(crate) fn run() -> io::Result<()> {
         .enable_all()
         // Threads that a template has, its copies needn't make.
         .thread_keep_alive(Duration::from_secs(24 * 60 * 60))
-        .max_blocking_threads(16)
+        .max_blocking_threads(64)
         .build()?
         .block_on(async {
             tokio::spawn(reaper::reap());
@@ -97,11 +97,19 @@ impl Service for Agent {
                 let (container, channel) = (self.containers.find(&id), call.channel(channel)?);
                 return files::read(id, container, path, channel).await;
             }
-            Request::ReadFile { path } => return machine::read_file(&path),
+            Request::ReadFile { path } => {
+                return blocking(move || machine::read_file(&path)).await;
+            }
             Request::Sysctl { name, value } => {
-                return machine::sysctl(&name, value.as_deref()).map(Reply::Text);
+                let read = blocking(move || machine::sysctl(&name, value.as_deref()));
+                return read.await.map(Reply::Text);
             }
             Request::GetEnv { name } => return Ok(Reply::Value(self.containers.env(&name))),
+            // Where everything waits for this, no thread may be free.
+            Request::FileSystem {
+                path,
+                operation: FsOperation::Thaw,
+            } => return filesystems::operate(&path, FsOperation::Thaw).map(Reply::Count),
             Request::FileSystem { path, operation } => {
                 let count = blocking(move || filesystems::operate(&path, operation)).await?;
                 return Ok(Reply::Count(count));
@@ -182,7 +190,7 @@ impl Agent {
                 path,
                 mode,
                 parents,
-            } => machine::make_dir(&path, mode, parents),
+            } => blocking(move || machine::make_dir(&path, mode, parents)).await,
             Request::WriteFile(file) => blocking(move || machine::write_file(&file)).await,
             Request::SetEnv { name, value } => {
                 self.containers.set_env(name, value);
