@@ -39,6 +39,14 @@ pub enum Error {
         /// Its minor number.
         minor: u32,
     },
+    /// A file, with its holes, that no file system would hold.
+    #[error("{} is larger than {max} bytes", path.display())]
+    FileTooLarge {
+        /// The entry.
+        path: PathBuf,
+        /// The bound.
+        max: u64,
+    },
     /// An extended attribute that Linux refuses, or that doesn't fit.
     #[error("extended attribute {} of {} is refused: {reason}", name.display(), path.display())]
     Attribute {

@@ -21,3 +21,5 @@ mod mounts;
 mod random;
 #[path = "it/scan.rs"]
 mod scan;
+#[path = "it/sparse.rs"]
+mod sparse;

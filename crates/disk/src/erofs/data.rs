@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use coracle_archive::{Entry, Segment, TarReader};
 
 use super::BLOCK;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 
 /// Bytes that are gathered before they are written.
 const BUFFER: usize = 1 << 20;
@@ -23,6 +23,13 @@ const MAX_TAILS: u64 = 32 << 20;
 
 /// The largest chunk of a file with holes, as a power of two of bytes: what the format has.
 const MAX_CHUNK: u32 = 12 + 31;
+
+/// The largest file, holes included: ext4's bound.
+const MAX_FILE: u64 = 16 << 40;
+
+/// Bytes that a map of chunks may take in any case, and the part of the data beyond that.
+const MAX_MAP: u64 = 64 << 10;
+const MAX_MAP_PART: u64 = 16;
 
 /// Where a file's contents are.
 #[derive(Debug, Clone)]
@@ -41,6 +48,17 @@ pub(super) enum Contents {
     },
     /// Hidden by a layer above when it was read: in this layer, the archive's n-th entry.
     LeftOut { layer: usize, entry: u64 },
+}
+
+impl Contents {
+    /// What of it is kept in memory, in bytes.
+    pub(super) fn memory(&self) -> u64 {
+        match self {
+            Contents::Flat { tail, .. } => tail.len() as u64,
+            Contents::Chunks { runs, .. } => size_of_val(&runs[..]) as u64,
+            Contents::LeftOut { .. } => 0,
+        }
+    }
 }
 
 /// Chunks that follow each other in the file and in the image.
@@ -159,6 +177,12 @@ impl<'a> Out<'a> {
         entry: &Entry,
         tar: &mut TarReader<R>,
     ) -> Result<Contents> {
+        if entry.size > MAX_FILE {
+            return Err(Error::FileTooLarge {
+                path: shown(&entry.path),
+                max: MAX_FILE,
+            });
+        }
         match &entry.sparse {
             Some(segments) => self.sparse(entry.size, segments, tar),
             None => self.flat(entry.size, tar),
@@ -266,8 +290,11 @@ fn touched(segment: Segment, bits: u32) -> (u64, u64) {
     (segment.offset >> bits, last >> bits)
 }
 
-/// The size of chunks for which map and data take least.
+/// The size of chunks for which map and data take least. The map stays small in any case: zeros
+/// around the data of larger chunks are holes in the image's file, so they cost nothing.
 fn chunk_bits(size: u64, segments: &[Segment]) -> u32 {
+    let stored: u64 = segments.iter().map(|segment| segment.len).sum();
+    let map = |bits: u32| 4 * size.div_ceil(1 << bits);
     let cost = |bits: u32| {
         let mut chunks = 0u64;
         let mut next = 0;
@@ -279,11 +306,12 @@ fn chunk_bits(size: u64, segments: &[Segment]) -> u32 {
         let data = chunks
             .saturating_mul(1 << bits)
             .min(size.next_multiple_of(BLOCK));
-        data.saturating_add(4 * size.div_ceil(1 << bits))
+        data.saturating_add(map(bits))
     };
     (12..=MAX_CHUNK)
+        .filter(|bits| map(*bits) <= MAX_MAP + stored / MAX_MAP_PART)
         .min_by_key(|bits| cost(*bits))
-        .unwrap_or(12)
+        .unwrap_or(MAX_CHUNK)
 }
 
 /// A chunk map's blocks: that of every chunk, or the number that means a hole.

@@ -1,6 +1,6 @@
 //! Reads one layer into a tree of its own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read};
 
 use coracle_archive::{Error, Kind, Limit, Limits, TarReader};
@@ -83,15 +83,16 @@ fn drain<R: Read>(tar: TarReader<R>, limits: &Limits) -> Result<()> {
 /// What has to be read for the second time: by layer, entries and what they are.
 pub(super) fn left_out(tree: &Tree, root: Id) -> BTreeMap<usize, HashMap<u64, Vec<Id>>> {
     let mut found: BTreeMap<usize, HashMap<u64, Vec<Id>>> = BTreeMap::new();
+    let mut seen = HashSet::new();
     let mut dirs = vec![root];
     while let Some(dir) = dirs.pop().and_then(|dir| tree.dir(dir)) {
         for id in dir.children.values() {
             match &tree.get(*id).what {
                 What::Directory(_) => dirs.push(*id),
                 What::File(Contents::LeftOut { layer, entry }) => {
-                    let ids = found.entry(*layer).or_default().entry(*entry).or_default();
-                    if !ids.contains(id) {
-                        ids.push(*id);
+                    if seen.insert(*id) {
+                        let entries = found.entry(*layer).or_default();
+                        entries.entry(*entry).or_default().push(*id);
                     }
                 }
                 _ => {}
@@ -122,6 +123,9 @@ pub(super) fn fetch(
         }
         found += 1;
         let contents = context.out.contents(&entry, &mut tar)?;
+        context
+            .tree
+            .charge(contents.memory().saturating_mul(ids.len() as u64))?;
         for id in ids {
             let Node { what, .. } = context.tree.get_mut(*id);
             *what = What::File(contents.clone());

@@ -67,12 +67,7 @@ impl<'a> Placing<'a> {
     }
 
     pub(super) fn fill(&mut self, contents: Contents) -> Result<()> {
-        let kept = match &contents {
-            Contents::Flat { tail, .. } => tail.len() as u64,
-            Contents::Chunks { runs, .. } => size_of_val(&runs[..]) as u64,
-            Contents::LeftOut { .. } => 0,
-        };
-        self.tree.charge(kept)?;
+        self.tree.charge(contents.memory())?;
         if let Some(id) = self.file.take() {
             self.tree.get_mut(id).what = What::File(contents);
         }

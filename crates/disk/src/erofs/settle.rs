@@ -31,6 +31,10 @@ pub(super) fn settle(tree: &mut Tree, layer: &Layer, below: Id) -> Result<()> {
                 let found = tree
                     .find(below, link.target.as_bytes())
                     .ok_or_else(|| missing(&link.name, &link.target))?;
+                if let What::File(contents) = &tree.get(found).what {
+                    let memory = contents.memory();
+                    tree.charge(memory)?;
+                }
                 let copy = tree.get(found).clone();
                 if copy.is_dir() {
                     return Err(to_directory(link).into());
