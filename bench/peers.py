@@ -221,12 +221,15 @@ class Podman(Peer):
         super().__init__(folder)
         self.preexec = mounts.enter
         config = self.dir / "containers.conf"
-        # Its defaults are above what some machines allow.
+        # Its own defaults are above what some machines allow; and podman lowers the number of
+        # processes to that of process ids for itself, above which crun can't go again.
+        processes_most = int(Path("/proc/sys/kernel/pid_max").read_text())
         limits = ", ".join(
             f'"{name}={limit}:{limit}"' for name, limit in (
-                (name, min(20000, hard) if hard > 0 else 20000) for name, hard in (
-                    ("nofile", resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
-                    ("nproc", resource.getrlimit(resource.RLIMIT_NPROC)[1]))))
+                (name, min(most, hard) if hard != resource.RLIM_INFINITY else most)
+                for name, most, (_, hard) in (
+                    ("nofile", 1 << 20, resource.getrlimit(resource.RLIMIT_NOFILE)),
+                    ("nproc", processes_most, resource.getrlimit(resource.RLIMIT_NPROC)))))
         config.write_text(f'[containers]\ndefault_ulimits = [{limits}]\n'
                           '[engine]\ncgroup_manager = "cgroupfs"\nruntime = "crun"\n'
                           'events_logger = "file"\n')
