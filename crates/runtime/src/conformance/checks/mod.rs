@@ -104,6 +104,7 @@ macro_rules! __conformance_checks {
             }
             options {
                 bad_ones_are_refused_by_name
+                an_unknown_health_check_is_told
                 nothing_to_run
                 references_to_what_is_not_there
                 environment_directory_and_host_name
