@@ -17,12 +17,13 @@ pub(crate) async fn top(handle: &Handle, ps_args: &str) -> Result<Top> {
     };
     check(args)?;
     let pids = run.client.pids().await.map_err(task_error)?;
-    let output = Command::new("ps")
-        .args(args.split_whitespace())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(|error| RuntimeError::Internal(format!("cannot run ps: {error}")))?;
+    // Only its own, as dockerd asks: another one's that is throttled in the middle of a change to its
+    // memory keeps who reads its command line waiting. Some options don't go with that.
+    let only: Vec<String> = pids.iter().map(i32::to_string).collect();
+    let mut output = ps(args, &[format!("-q{}", only.join(","))]).await?;
+    if !output.status.success() {
+        output = ps(args, &[]).await?;
+    }
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
         return Err(RuntimeError::InvalidArgument(format!(
@@ -31,6 +32,16 @@ pub(crate) async fn top(handle: &Handle, ps_args: &str) -> Result<Top> {
         )));
     }
     parse(&String::from_utf8_lossy(&output.stdout), &pids)
+}
+
+async fn ps(args: &str, further: &[String]) -> Result<std::process::Output> {
+    Command::new("ps")
+        .args(args.split_whitespace())
+        .args(further)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|error| RuntimeError::Internal(format!("cannot run ps: {error}")))
 }
 
 /// Docker's rule: `-o` may not rename the column that processes are found by.
