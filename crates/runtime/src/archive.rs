@@ -32,6 +32,7 @@ pub struct PathArchive {
 pub struct ExtractOptions {
     /// Refuse to replace a directory by something else, or the other way round.
     pub no_overwrite_dir_non_dir: bool,
-    /// Keep the archive's owners (else files belong to the container's root).
+    /// Everything belongs to the container's user, as its own files have their ids. Without it, and
+    /// for a container without a user, the archive's owners stay.
     pub copy_uid_gid: bool,
 }

@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
 
 use super::handle::{Command, Handle};
+use super::owner;
 use super::record::MountRecord;
 use crate::changes;
 use crate::engine::Engine;
@@ -31,6 +32,8 @@ struct Root {
     path: PathBuf,
     /// Where the path is that of a mount, its last part: the root that stands for it has no name.
     mount: Option<OsString>,
+    /// Whether it is all of the container, and not one of its volumes.
+    whole: bool,
 }
 
 /// The root of a container: that of its process, or its layers mounted for us alone. With a volume
@@ -47,6 +50,7 @@ fn root(engine: &Engine, handle: &Handle, path: &str) -> Result<Root> {
             fd,
             path: absolute,
             mount: None,
+            whole: true,
         });
     }
     let mount = now
@@ -73,6 +77,7 @@ fn root(engine: &Engine, handle: &Handle, path: &str) -> Result<Root> {
                     .file_name()
                     .filter(|_| named)
                     .map(OsStr::to_os_string),
+                whole: false,
             });
         }
     }
@@ -80,6 +85,7 @@ fn root(engine: &Engine, handle: &Handle, path: &str) -> Result<Root> {
         fd: engine.snapshots.mount(&handle.id)?,
         path: absolute,
         mount: None,
+        whole: true,
     })
 }
 
@@ -113,14 +119,38 @@ fn open(path: &Path) -> Result<OwnedFd> {
 
 /// The root of a container's process; none where it has ended, which is waited for to be noticed.
 fn process_root(handle: &Handle, pid: i32) -> Result<Option<OwnedFd>> {
-    match open(Path::new(&format!("/proc/{pid}/root"))) {
-        Ok(fd) => Ok(Some(fd)),
-        Err(error) if Path::new(&format!("/proc/{pid}")).exists() => Err(error),
-        Err(_) => {
-            let ended = handle.until(|now| now.container.state.pid != pid);
-            tokio::runtime::Handle::current().block_on(ended);
-            Ok(None)
+    use rustix::io::Errno;
+    let path = format!("/proc/{pid}/root");
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(&path, flags, Mode::empty());
+    let tokio = tokio::runtime::Handle::current();
+    match opened {
+        // Nobody else gets the number before the shim has taken note of the end: as long as it has
+        // not, what was opened is the container's.
+        Ok(fd) if tokio.block_on(runs_as(handle, pid)) => return Ok(Some(fd)),
+        // It has ended; the shim is about to hear of it.
+        Ok(_) | Err(Errno::NOENT | Errno::SRCH) => {}
+        Err(errno) => {
+            return Err(RuntimeError::Internal(format!(
+                "cannot open {path}: {errno}"
+            )));
         }
+    }
+    tokio.block_on(handle.until(|now| now.container.state.pid != pid));
+    Ok(None)
+}
+
+/// Whether its shim knows of no end of the process.
+async fn runs_as(handle: &Handle, pid: i32) -> bool {
+    let Ok(run) = handle.running() else {
+        return false;
+    };
+    match run.client.state().await {
+        Ok(state) => {
+            use coracle_task::Status::{Paused, Running};
+            state.pid == pid && matches!(state.status, Running | Paused)
+        }
+        Err(_) => false,
     }
 }
 
@@ -211,10 +241,12 @@ pub(crate) async fn write(
             "container rootfs is marked read-only".into(),
         ));
     }
+    let user = Some(now.record.config.user.clone())
+        .filter(|user| options.copy_uid_gid && !user.is_empty());
     if in_machine(&handle, &path) {
         let options = coracle_task::files::ExtractOptions {
             no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
-            owner: None,
+            owner: user.as_deref().map(owner::without_files).transpose()?,
         };
         return machine::files::write(&handle, &path, options, tar).await;
     }
@@ -223,9 +255,20 @@ pub(crate) async fn write(
         let root = root(&engine, &handle, &path)?;
         let archive_error = |error| archive_error(error, &handle, &path);
         let tar = Decompressor::new(reader).map_err(archive_error)?;
+        let owners = match user {
+            Some(user) => {
+                let (uid, gid) = if root.whole {
+                    owner::in_root(root.fd.as_fd(), &user)?
+                } else {
+                    owner::in_root(engine.snapshots.mount(&handle.id)?.as_fd(), &user)?
+                };
+                Owners::Fixed { uid, gid }
+            }
+            None => Owners::Archived,
+        };
         let options = coracle_archive::copy::ExtractOptions {
             limits: Limits::default(),
-            owners: Owners::Archived,
+            owners,
             no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
             devices: !engine.config.host.rootless,
         };

@@ -13,6 +13,7 @@ pub(crate) mod health;
 pub(crate) mod logs;
 pub(crate) mod mounts;
 pub(crate) mod names;
+pub(crate) mod owner;
 pub(crate) mod record;
 pub(crate) mod recover;
 pub(crate) mod remove;
