@@ -112,6 +112,11 @@ impl Actor {
                 .disown(&self.record.mounts)
                 .map_err(|error| internal("the volumes", error))?;
         }
+        // Below the daemon's own parent the next start finds what is left by the id; of another
+        // parent only the configuration knows.
+        if !self.record.host_config.cgroup_parent.is_empty() {
+            self.engine.remove_cgroup(&self.record).await;
+        }
         // From here on the next start finishes the job.
         Record::forget(&self.dirs).map_err(|error| internal("the configuration", error))?;
         let engine = self.engine.clone();
