@@ -183,19 +183,23 @@ pub(crate) fn byte_stream(body: Body) -> ByteStream {
     .boxed()
 }
 
-/// A JSON body of at most `limit` bytes; none where it is empty.
+/// A JSON body of at most `limit` bytes; none where it is empty or `null`.
 pub(crate) async fn optional_json<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: Body,
     limit: usize,
 ) -> Answer<Option<T>> {
     let bytes = json_bytes(headers, body, limit).await?;
-    if bytes.is_empty() {
+    if bytes.is_empty() || is_null(&bytes) {
         return Ok(None);
     }
     lenient::from_slice(&bytes)
         .map(Some)
         .map_err(|error| invalid_json(&error))
+}
+
+fn is_null(json: &[u8]) -> bool {
+    json.trim_ascii() == b"null"
 }
 
 /// A JSON body that must be there.
@@ -204,9 +208,13 @@ pub(crate) async fn json<T: DeserializeOwned>(
     body: Body,
     limit: usize,
 ) -> Answer<T> {
-    optional_json(headers, body, limit)
-        .await?
-        .ok_or_else(missing_json)
+    let bytes = json_bytes(headers, body, limit).await?;
+    if bytes.is_empty() {
+        return Err(missing_json());
+    }
+    // Go reads `null` as a struct in which nothing is set.
+    let json = if is_null(&bytes) { b"{}" } else { &*bytes };
+    lenient::from_slice(json).map_err(|error| invalid_json(&error))
 }
 
 /// The refusal of an empty body.
