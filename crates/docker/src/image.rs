@@ -96,7 +96,7 @@ wire! {
         /// When it was made.
         #[serde(skip_serializing_if = "is_default")]
         pub created: String,
-        /// The container it was committed from; before API 1.45.
+        /// The container it was committed from, where that is known; before API 1.45.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub container: Option<String>,
         /// That container's configuration; before API 1.45.
@@ -107,6 +107,7 @@ wire! {
         /// Who made it.
         pub author: String,
         /// Defaults for containers.
+        #[serde(serialize_with = "crate::image_config::serialize")]
         pub config: ContainerConfig,
         /// Architecture.
         pub architecture: String,
@@ -165,6 +166,14 @@ wire! {
         pub tags: Vec<String>,
     }
 
+    /// `GET /distribution/{name}/json`.
+    pub struct DistributionInspect {
+        /// The manifest or index.
+        pub descriptor: Descriptor,
+        /// What it is for.
+        pub platforms: Vec<Platform>,
+    }
+
     /// An entry of a removal's answer: one of the two.
     pub struct DeleteItem {
         /// A name that was taken off.
@@ -208,6 +217,12 @@ pub struct Platform {
     pub architecture: String,
     /// Operating system.
     pub os: String,
+    /// Its version; Windows only.
+    #[serde(rename = "os.version", skip_serializing_if = "is_default")]
+    pub os_version: String,
+    /// What it must offer; Windows only.
+    #[serde(rename = "os.features", skip_serializing_if = "is_default")]
+    pub os_features: Vec<String>,
     /// Variant.
     #[serde(skip_serializing_if = "is_default")]
     pub variant: String,

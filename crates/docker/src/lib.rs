@@ -20,6 +20,7 @@ pub mod exec;
 pub mod frame;
 pub mod human;
 pub mod image;
+mod image_config;
 pub mod kernel;
 pub mod lenient;
 pub mod network;

@@ -19,6 +19,7 @@ mod changes;
 mod config;
 mod container;
 mod disks;
+mod distribution;
 mod durable;
 mod engine;
 mod forward;

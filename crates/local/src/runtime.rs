@@ -14,8 +14,8 @@ use coracle_runtime::event::{EventBus, EventKind};
 use coracle_runtime::exec::{Exec, ExecSpec, StartExec};
 use coracle_runtime::filter::Filters;
 use coracle_runtime::image::{
-    CommitRequest, HistoryEntry, Image, ImageRemoval, ImportRequest, LoginStatus, Progress,
-    PrunedImages, PullRequest, PushRequest, RegistryAuth, RemoveImageOptions,
+    CommitRequest, Distribution, HistoryEntry, Image, ImageRemoval, ImportRequest, LoginStatus,
+    Progress, PrunedImages, PullRequest, PushRequest, RegistryAuth, RemoveImageOptions,
 };
 use coracle_runtime::io::{
     AttachOptions, Attached, BoxStream, ByteStream, LogOptions, Logs, TerminalSize,
@@ -45,7 +45,7 @@ use crate::networks::{self, Networking};
 use crate::reaper::Reaper;
 use crate::snapshots::Snapshots;
 use crate::volumes::Volumes;
-use crate::{archives, durable, ident, kernels, network_api, system, transfer};
+use crate::{archives, distribution, durable, ident, kernels, network_api, system, transfer};
 
 /// The product's own runtime: containers on this host, each under a shim of its own.
 #[derive(Clone)]
@@ -319,6 +319,11 @@ impl Runtime for LocalRuntime {
         Ok(attached)
     }
 
+    async fn detach_container(&self, name: &str) -> Result<()> {
+        self.engine.find(name)?.emit(&self.engine, "detach");
+        Ok(())
+    }
+
     async fn resize_container(&self, name: &str, size: TerminalSize) -> Result<()> {
         let handle = self.engine.find(name)?;
         let run = handle.running()?;
@@ -356,7 +361,7 @@ impl Runtime for LocalRuntime {
     }
 
     async fn create_exec(&self, container: &str, spec: ExecSpec) -> Result<String> {
-        exec::create(&self.engine, &self.engine.find(container)?, spec)
+        exec::create(&self.engine, &self.engine.find(container)?, container, spec)
     }
 
     async fn start_exec(&self, id: &str, start: StartExec) -> Result<Option<Attached>> {
@@ -365,6 +370,13 @@ impl Runtime for LocalRuntime {
 
     async fn inspect_exec(&self, id: &str) -> Result<Exec> {
         self.engine.execs.get(id)
+    }
+
+    async fn detach_exec(&self, id: &str) -> Result<()> {
+        let exec = self.engine.execs.get(id)?;
+        let handle = self.engine.find(&exec.container_id)?;
+        handle.emit_with(&self.engine, "exec_detach", &[("execID", id)]);
+        Ok(())
     }
 
     async fn resize_exec(&self, id: &str, size: TerminalSize) -> Result<()> {
@@ -494,6 +506,14 @@ impl Runtime for LocalRuntime {
 
     async fn import_image(&self, request: ImportRequest) -> Result<String> {
         archives::import(self.engine.clone(), request).await
+    }
+
+    async fn inspect_distribution(
+        &self,
+        name: &str,
+        auth: Option<RegistryAuth>,
+    ) -> Result<Distribution> {
+        distribution::inspect(&self.engine, name, auth).await
     }
 
     async fn registry_login(&self, auth: RegistryAuth) -> Result<LoginStatus> {

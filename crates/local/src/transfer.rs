@@ -350,7 +350,7 @@ fn credentials(given: RegistryAuth) -> Credentials {
     }
 }
 
-fn auth(given: Option<RegistryAuth>) -> AuthSource {
+pub(crate) fn auth(given: Option<RegistryAuth>) -> AuthSource {
     match given
         .map(credentials)
         .filter(|credentials| !credentials.is_empty())
@@ -360,7 +360,7 @@ fn auth(given: Option<RegistryAuth>) -> AuthSource {
     }
 }
 
-fn parse(text: &str) -> Result<Reference> {
+pub(crate) fn parse(text: &str) -> Result<Reference> {
     Reference::parse_normalized(text)
         .map_err(|error| RuntimeError::InvalidArgument(error.to_string()))
 }

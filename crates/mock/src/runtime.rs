@@ -10,8 +10,8 @@ use coracle_runtime::event::EventBus;
 use coracle_runtime::exec::{Exec, ExecSpec, StartExec};
 use coracle_runtime::filter::Filters;
 use coracle_runtime::image::{
-    CommitRequest, HistoryEntry, Image, ImageRemoval, ImportRequest, LoginStatus, Progress,
-    PrunedImages, PullRequest, PushRequest, RegistryAuth, RemoveImageOptions,
+    CommitRequest, Distribution, HistoryEntry, Image, ImageRemoval, ImportRequest, LoginStatus,
+    Progress, PrunedImages, PullRequest, PushRequest, RegistryAuth, RemoveImageOptions,
 };
 use coracle_runtime::io::{
     AttachOptions, Attached, BoxStream, ByteStream, LogOptions, Logs, TerminalSize,
@@ -144,6 +144,12 @@ impl Runtime for MockRuntime {
         attach::attach(&self.engine, name, options)
     }
 
+    async fn detach_container(&self, name: &str) -> Result<()> {
+        let state = self.engine.lock();
+        self.engine.emit(state.container(name)?, "detach", &[]);
+        Ok(())
+    }
+
     async fn resize_container(&self, name: &str, size: TerminalSize) -> Result<()> {
         let state = self.engine.lock();
         let entry = state.container(name)?;
@@ -181,6 +187,14 @@ impl Runtime for MockRuntime {
 
     async fn inspect_exec(&self, id: &str) -> Result<Exec> {
         self.engine.lock().execs.get(id)
+    }
+
+    async fn detach_exec(&self, id: &str) -> Result<()> {
+        let state = self.engine.lock();
+        let exec = state.execs.get(id)?;
+        let entry = state.container(&exec.container_id)?;
+        self.engine.emit(entry, "exec_detach", &[("execID", id)]);
+        Ok(())
     }
 
     async fn resize_exec(&self, id: &str, size: TerminalSize) -> Result<()> {
@@ -268,6 +282,14 @@ impl Runtime for MockRuntime {
 
     async fn import_image(&self, request: ImportRequest) -> Result<String> {
         archive::import(&self.engine, request).await
+    }
+
+    async fn inspect_distribution(
+        &self,
+        name: &str,
+        _auth: Option<RegistryAuth>,
+    ) -> Result<Distribution> {
+        transfer::distribution(&self.engine, name)
     }
 
     async fn registry_login(&self, auth: RegistryAuth) -> Result<LoginStatus> {

@@ -201,6 +201,34 @@ pub struct LoginStatus {
     pub identity_token: String,
 }
 
+/// What a registry has under a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Distribution {
+    /// The manifest's or index's media type.
+    pub media_type: String,
+    /// Its digest.
+    pub digest: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What it is for: of an index each one, of an image its own.
+    pub platforms: Vec<DistributionPlatform>,
+}
+
+/// A platform, in the registry's words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DistributionPlatform {
+    /// Architecture.
+    pub architecture: String,
+    /// Operating system.
+    pub os: String,
+    /// Its version; Windows only.
+    pub os_version: String,
+    /// What it must offer; Windows only.
+    pub os_features: Vec<String>,
+    /// Variant of the architecture.
+    pub variant: String,
+}
+
 /// A hit of a registry search.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SearchHit {

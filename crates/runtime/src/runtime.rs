@@ -15,8 +15,8 @@ use crate::event::EventBus;
 use crate::exec::{Exec, ExecSpec, StartExec};
 use crate::filter::Filters;
 use crate::image::{
-    CommitRequest, HistoryEntry, Image, ImageRemoval, ImportRequest, LoginStatus, Progress,
-    PrunedImages, PullRequest, PushRequest, RegistryAuth, RemoveImageOptions,
+    CommitRequest, Distribution, HistoryEntry, Image, ImageRemoval, ImportRequest, LoginStatus,
+    Progress, PrunedImages, PullRequest, PushRequest, RegistryAuth, RemoveImageOptions,
 };
 use crate::io::{AttachOptions, Attached, BoxStream, ByteStream, LogOptions, Logs, TerminalSize};
 use crate::kernel::{Kernel, KernelSpec};
@@ -121,6 +121,9 @@ pub trait Runtime: Send + Sync + 'static {
     /// Connects to a container's process. May come before the start: then everything it writes is seen.
     async fn attach_container(&self, name: &str, options: AttachOptions) -> Result<Attached>;
 
+    /// A client has left its process by the keys that detach; the process goes on. Event `detach`.
+    async fn detach_container(&self, name: &str) -> Result<()>;
+
     /// Sets the terminal's size.
     async fn resize_container(&self, name: &str, size: TerminalSize) -> Result<()>;
 
@@ -145,6 +148,9 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// How it stands.
     async fn inspect_exec(&self, id: &str) -> Result<Exec>;
+
+    /// A client has left it by the keys that detach; it goes on. Event `exec_detach`.
+    async fn detach_exec(&self, id: &str) -> Result<()>;
 
     /// Sets its terminal's size.
     async fn resize_exec(&self, id: &str, size: TerminalSize) -> Result<()>;
@@ -211,6 +217,13 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Makes an image of a root file system; gives its id. Event `import`.
     async fn import_image(&self, request: ImportRequest) -> Result<String>;
+
+    /// What the registry has under a name, without pulling it.
+    async fn inspect_distribution(
+        &self,
+        name: &str,
+        auth: Option<RegistryAuth>,
+    ) -> Result<Distribution>;
 
     /// Checks credentials with their registry.
     async fn registry_login(&self, auth: RegistryAuth) -> Result<LoginStatus>;

@@ -2,11 +2,12 @@
 
 use coracle_docker::container::GraphDriver;
 use coracle_docker::image::{
-    DeleteItem, Descriptor, HistoryItem, ImageInspect, ImageMetadata, ImageSummary, ImagesPruned,
-    ManifestImage, ManifestSize, ManifestSummary, Platform, RootFs, UnpackedSize,
+    DeleteItem, Descriptor, DistributionInspect, HistoryItem, ImageInspect, ImageMetadata,
+    ImageSummary, ImagesPruned, ManifestImage, ManifestSize, ManifestSummary, Platform, RootFs,
+    UnpackedSize,
 };
 use coracle_docker::time;
-use coracle_runtime::image::{HistoryEntry, Image, ImageRemoval, PrunedImages};
+use coracle_runtime::image::{Distribution, HistoryEntry, Image, ImageRemoval, PrunedImages};
 use jiff::Timestamp;
 
 use crate::version::ApiVersion;
@@ -58,6 +59,7 @@ fn platform(image: &Image) -> Platform {
         architecture: image.architecture.clone(),
         os: image.os.clone(),
         variant: image.variant.clone(),
+        ..Platform::default()
     }
 }
 
@@ -98,7 +100,8 @@ pub(crate) fn inspect(image: Image, driver: &str, version: ApiVersion) -> ImageI
     };
     ImageInspect {
         created,
-        container: version.before(45).then(String::new),
+        // Left out where it is not known, as by dockerd.
+        container: None,
         container_config: version.before(45).then(Default::default),
         virtual_size: version.before(44).then_some(image.size),
         // Comes with 1.48.
@@ -142,6 +145,26 @@ pub(crate) fn history(entry: HistoryEntry) -> HistoryItem {
         },
         size: entry.size,
         tags: entry.tags,
+    }
+}
+
+/// What a registry has.
+pub(crate) fn distribution(found: Distribution) -> DistributionInspect {
+    let platforms = found.platforms.into_iter().map(|platform| Platform {
+        architecture: platform.architecture,
+        os: platform.os,
+        os_version: platform.os_version,
+        os_features: platform.os_features,
+        variant: platform.variant,
+    });
+    DistributionInspect {
+        descriptor: Descriptor {
+            media_type: found.media_type,
+            digest: found.digest,
+            size: found.size,
+            platform: None,
+        },
+        platforms: platforms.collect(),
     }
 }
 

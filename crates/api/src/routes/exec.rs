@@ -9,7 +9,7 @@ use coracle_docker::exec::{ExecInspect, ExecStartBody, ProcessConfig};
 use coracle_runtime::exec::{Exec, ExecSpec, StartExec};
 use coracle_runtime::io::TerminalSize;
 use http::{HeaderMap, StatusCode};
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::Api;
 use crate::connection::Hijack;
@@ -101,7 +101,13 @@ async fn start(
                 size,
             };
             match api.runtime.start_exec(&id, start).await {
-                Ok(Some(attached)) => hijack::run(io, attached, session).await,
+                Ok(Some(attached)) => {
+                    if hijack::run(io, attached, session).await
+                        && let Err(error) = api.runtime.detach_exec(&id).await
+                    {
+                        debug!(exec = id, %error, "detached, and removed");
+                    }
+                }
                 Ok(None) => hijack::fail(io, framed, "the exec has no streams").await,
                 Err(error) => {
                     info!(exec = id, %error, "exec not started");

@@ -42,18 +42,21 @@ pub(crate) fn head(upgrade: bool, content_type: &str, further: &str) -> String {
     format!("HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\n{upgrade}{further}\r\n")
 }
 
-/// Copies both ways until the output ends, or the client detaches.
-pub(crate) async fn run(io: HijackedIo, attached: Attached, session: Session) {
+/// Copies both ways until the output ends, or the client leaves. Tells whether it did by the keys
+/// that detach.
+pub(crate) async fn run(io: HijackedIo, attached: Attached, session: Session) -> bool {
     let (mut reader, mut writer) = tokio::io::split(io);
     let Attached { output, input, .. } = attached;
     let ended = tokio::select! {
-        result = copy_output(output, &mut writer, session.framed) => result,
+        result = copy_output(output, &mut writer, session.framed) => result.map(|()| false),
         result = copy_input(&mut reader, input, session.detach, session.close_input) => result,
     };
-    if let Err(error) = ended {
+    let detached = ended.unwrap_or_else(|error| {
         debug!(%error, "hijacked connection failed");
-    }
+        false
+    });
     close(reader, writer).await;
+    detached
 }
 
 /// Writes a last message, and closes.
@@ -101,12 +104,13 @@ async fn copy_output(
     Ok(())
 }
 
+/// Gives whether the client used the keys that detach.
 async fn copy_input(
     reader: &mut (impl AsyncRead + Unpin),
     input: Option<Pin<Box<dyn AsyncWrite + Send>>>,
     mut detach: Option<DetachKeys>,
     close_input: bool,
-) -> std::io::Result<()> {
+) -> std::io::Result<bool> {
     let Some(mut input) = input else {
         // What a client sends to nobody is read all the same, so that it is not stuck.
         tokio::io::copy(reader, &mut tokio::io::sink()).await?;
@@ -129,11 +133,11 @@ async fn copy_input(
         // A process that does not read any more is no reason to stop showing what it writes.
         let closed = !bytes.is_empty() && write(&mut input, bytes).await.is_err();
         if detached {
-            return Ok(());
+            return Ok(true);
         }
         if length == 0 || closed {
             if length == 0 && !close_input {
-                return Ok(());
+                return Ok(false);
             }
             let _ = input.shutdown().await;
             drop(input);
@@ -199,7 +203,7 @@ mod tests {
         reader.read_to_end(&mut answer).await.unwrap();
         assert_eq!(answer, b"\x01\0\0\0\0\0\0\x05hello");
         drop((reader, writer));
-        task.await.unwrap();
+        assert!(!task.await.unwrap());
     }
 
     #[tokio::test]
@@ -218,7 +222,7 @@ mod tests {
         assert_eq!(text, "ls");
         assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
         drop(client);
-        task.await.unwrap();
+        assert!(task.await.unwrap(), "it is told that it was by the keys");
     }
 
     #[tokio::test]
@@ -234,6 +238,6 @@ mod tests {
         writer.shutdown().await.unwrap();
         assert_eq!(reader.read(&mut [0]).await.unwrap(), 0);
         drop((reader, writer));
-        task.await.unwrap();
+        assert!(!task.await.unwrap());
     }
 }

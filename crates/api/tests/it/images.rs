@@ -262,3 +262,38 @@ async fn networks_and_volumes() {
     );
     assert_eq!(harness.request("PUT", "/volumes/v", "").await.status, 501);
 }
+
+#[tokio::test]
+async fn what_a_registry_has() {
+    let harness = Harness::new();
+    let found = harness
+        .get("/distribution/localhost:5000/team/app:1/json")
+        .await;
+    assert_eq!(
+        found.json(),
+        json!({
+            "Descriptor": {
+                "mediaType": "application/vnd.oci.image.index.v1+json",
+                "digest": "sha256:00",
+                "size": 7
+            },
+            "Platforms": [
+                {"architecture": "amd64", "os": "linux"},
+                {"architecture": "arm", "os": "linux", "variant": "v7"}
+            ]
+        })
+    );
+    assert_eq!(harness.get("/distribution/none/json").await.status, 404);
+    assert_eq!(harness.get("/distribution/none").await.status, 404);
+}
+
+#[tokio::test]
+async fn labels_of_an_image_are_null_where_there_are_none() {
+    let harness = Harness::new();
+    let image = harness.get("/v1.44/images/busybox/json").await.json();
+    assert_eq!(image["Config"]["Labels"], json!(null));
+    assert_eq!(image.get("Container"), None);
+    assert!(image["ContainerConfig"].is_object());
+    let image = harness.get("/v1.47/images/busybox/json").await.json();
+    assert_eq!(image.get("ContainerConfig"), None);
+}

@@ -107,7 +107,51 @@ async fn attach_refuses_before_it_takes_the_connection() {
     let missing = harness.post("/containers/nope/attach?stream=1", "").await;
     assert_eq!(missing.status, 404);
     let websocket = harness.get(&format!("/containers/{id}/attach/ws")).await;
-    assert_eq!(websocket.status, 501);
+    assert_eq!(websocket.status, 400);
+    assert_eq!(
+        websocket.message(),
+        "not a WebSocket handshake of version 13"
+    );
+}
+
+#[tokio::test]
+async fn attach_over_a_websocket() {
+    let harness = Harness::new();
+    let id = create(
+        &harness,
+        r#"{"Image":"busybox","Cmd":["cat"],"OpenStdin":true,"StdinOnce":true}"#,
+    )
+    .await;
+    let mut stream = harness.connect().await;
+    let request = format!(
+        "GET /v1.47/containers/{id}/attach/ws?stream=1&stdin=1&stdout=1 HTTP/1.1\r\nHost: x\r\n\
+         Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    harness.post(&format!("/containers/{id}/start"), "").await;
+    // Frames with a mask of zeros: a text, a ping, a close.
+    let mut bytes = Vec::new();
+    for (frame, answer) in [
+        (&b"\x81\x85\0\0\0\0hello"[..], &b"\x82\x05hello"[..]),
+        (b"\x89\x81\0\0\0\0p", b"\x8a\x01p"),
+        (b"\x88\x80\0\0\0\0", b"\x88\x02\x03\xe8"),
+    ] {
+        stream.write_all(frame).await.unwrap();
+        while !bytes.windows(answer.len()).any(|part| part == answer) {
+            let read = timeout(5 * SECOND, stream.read_buf(&mut bytes)).await;
+            assert_ne!(read.unwrap().unwrap(), 0, "{bytes:?}");
+        }
+    }
+    let end = timeout(5 * SECOND, stream.read_to_end(&mut bytes)).await;
+    end.unwrap().unwrap();
+    let answer = parse(&bytes);
+    assert_eq!(answer.status, 101);
+    assert_eq!(
+        answer.header("Sec-WebSocket-Accept"),
+        Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+    );
 }
 
 #[tokio::test]

@@ -530,6 +530,16 @@ impl Runtime for Stub {
         found.ok_or_else(|| RuntimeError::no_such_exec(id))
     }
 
+    async fn detach_container(&self, name: &str) -> Result<()> {
+        let container = self.inspect_container(name, false).await?;
+        self.publish(&container, "detach");
+        Ok(())
+    }
+
+    async fn detach_exec(&self, _: &str) -> Result<()> {
+        Ok(())
+    }
+
     async fn resize_exec(&self, _: &str, _: TerminalSize) -> Result<()> {
         Ok(())
     }
@@ -687,6 +697,29 @@ impl Runtime for Stub {
         );
         collect(request.tar).await?;
         Ok(IMAGE.into())
+    }
+
+    async fn inspect_distribution(
+        &self,
+        name: &str,
+        _: Option<RegistryAuth>,
+    ) -> Result<coracle_runtime::image::Distribution> {
+        let platform =
+            |architecture: &str, variant: &str| coracle_runtime::image::DistributionPlatform {
+                architecture: architecture.into(),
+                os: "linux".into(),
+                variant: variant.into(),
+                ..Default::default()
+            };
+        match name {
+            "localhost:5000/team/app:1" => Ok(coracle_runtime::image::Distribution {
+                media_type: "application/vnd.oci.image.index.v1+json".into(),
+                digest: "sha256:00".into(),
+                size: 7,
+                platforms: vec![platform("amd64", ""), platform("arm", "v7")],
+            }),
+            _ => Err(RuntimeError::ImageNotFound("manifest unknown".into())),
+        }
     }
 
     async fn registry_login(&self, auth: RegistryAuth) -> Result<LoginStatus> {

@@ -123,13 +123,17 @@ impl Execs {
 }
 
 /// Prepares a process; gives its id.
-pub(crate) fn create(engine: &Engine, handle: &Handle, spec: ExecSpec) -> Result<String> {
+///
+/// `name` is what the user calls the container.
+pub(crate) fn create(
+    engine: &Engine,
+    handle: &Handle,
+    name: &str,
+    spec: ExecSpec,
+) -> Result<String> {
     let now = handle.now();
     if now.container.state.status == Status::Paused {
-        return Err(RuntimeError::InvalidState(format!(
-            "container {} is paused, unpause the container before exec",
-            handle.id
-        )));
+        return Err(paused(name));
     }
     let Some(run) = &now.run else {
         return Err(not_running(&handle.id));
@@ -147,6 +151,13 @@ pub(crate) fn create(engine: &Engine, handle: &Handle, spec: ExecSpec) -> Result
     handle.emit_with(engine, &action, &[("execID", &id)]);
     let _ = handle.commands.send(Command::Refresh);
     Ok(id)
+}
+
+/// Docker's text.
+fn paused(name: &str) -> RuntimeError {
+    RuntimeError::InvalidState(format!(
+        "Container {name} is paused, unpause the container before exec"
+    ))
 }
 
 /// Starts it; gives its streams unless nobody attaches.
@@ -172,10 +183,7 @@ async fn start_whole(engine: &Arc<Engine>, id: &str, start: StartExec) -> Result
     let handle = engine.find(&known.container_id)?;
     let now = handle.now();
     if now.container.state.status == Status::Paused {
-        return Err(RuntimeError::InvalidState(format!(
-            "container {} is paused, unpause the container before exec",
-            handle.id
-        )));
+        return Err(paused(&handle.id));
     }
     let run = handle.running()?;
     let exec = engine.execs.claim(id)?;

@@ -99,7 +99,7 @@ impl Execs {
 
 fn paused(id: &str) -> RuntimeError {
     RuntimeError::InvalidState(format!(
-        "container {id} is paused, unpause the container before exec"
+        "Container {id} is paused, unpause the container before exec"
     ))
 }
 

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use coracle_oci::Digest;
-use coracle_runtime::image::{LoginStatus, Progress, PullRequest, PushRequest, RegistryAuth};
+use coracle_runtime::image::{
+    Distribution, DistributionPlatform, LoginStatus, Progress, PullRequest, PushRequest,
+    RegistryAuth,
+};
 use coracle_runtime::io::BoxStream;
 use coracle_runtime::{Result, RuntimeError};
 use futures_util::stream;
@@ -142,6 +145,30 @@ pub(crate) fn push(engine: &Arc<Engine>, request: PushRequest) -> Result<BoxStre
         engine.emit_image("push", &name.familiar(), &name.familiar_name());
     }
     Ok(Box::pin(stream::iter(told)))
+}
+
+/// What the simulated registry has under a name.
+pub(crate) fn distribution(engine: &Engine, name: &str) -> Result<Distribution> {
+    let reference = parse_reference(name)?;
+    let state = engine.lock();
+    let image = state.images.registry.get(&reference).ok_or_else(|| {
+        RuntimeError::ImageNotFound(format!(
+            "manifest for {} not found: manifest unknown: manifest unknown",
+            reference.familiar()
+        ))
+    })?;
+    let image = image.describe();
+    Ok(Distribution {
+        media_type: image.target_media_type,
+        digest: image.target_digest,
+        size: image.target_size,
+        platforms: vec![DistributionPlatform {
+            architecture: image.architecture,
+            os: image.os,
+            variant: image.variant,
+            ..DistributionPlatform::default()
+        }],
+    })
 }
 
 /// Anybody but `nobody` may log in.

@@ -1,4 +1,4 @@
-//! `POST /containers/{id}/attach`.
+//! `POST /containers/{id}/attach`, and over a WebSocket.
 
 use axum::extract::State;
 use coracle_docker::API_VERSION;
@@ -14,6 +14,7 @@ use crate::extract::{Name, Query};
 use crate::service::SERVER;
 use crate::stream::detach::DetachKeys;
 use crate::stream::hijack::{self, Session};
+use crate::stream::websocket;
 use crate::version::ApiVersion;
 
 /// A terminal's stream.
@@ -34,11 +35,15 @@ pub(in crate::routes) fn head(headers: &HeaderMap, version: ApiVersion, framed: 
     } else {
         RAW
     };
-    let further = format!(
+    hijack::head(upgrade, content_type, &further())
+}
+
+/// Headers that every answer has.
+fn further() -> String {
+    format!(
         "Api-Version: {API_VERSION}\r\nDocker-Experimental: false\r\nOstype: linux\r\n\
          Server: {SERVER}\r\n"
-    );
-    hijack::head(upgrade, content_type, &further)
+    )
 }
 
 /// Writes a head; `false` where the client is gone.
@@ -63,21 +68,7 @@ pub(super) async fn attach(
         stream: query.flag("stream"),
     };
     let container = api.runtime.inspect_container(&name, false).await?;
-    match container.state.status {
-        Status::Paused => {
-            return Err(RuntimeError::InvalidState(format!(
-                "container {name} is paused, unpause the container before attach"
-            ))
-            .into());
-        }
-        Status::Restarting => {
-            return Err(RuntimeError::InvalidState(format!(
-                "container {name} is restarting, wait until the container is running"
-            ))
-            .into());
-        }
-        _ => {}
-    }
+    check(&name, container.state.status)?;
     let hijack = hijack.ok_or_else(no_connection)?;
     let attached = api.runtime.attach_container(&name, options).await?;
     let session = Session {
@@ -89,12 +80,72 @@ pub(super) async fn attach(
     match hijack
         .take(async move |mut io| {
             if write_head(&mut io, &head).await {
-                hijack::run(io, attached, session).await;
+                let detached = hijack::run(io, attached, session).await;
+                tell(&api, &name, detached).await;
             }
         })
         .await {}
 }
 
-pub(super) async fn websocket() -> ApiError {
-    ApiError::not_implemented("attach over a WebSocket is not supported; use POST attach")
+/// `GET /containers/{id}/attach/ws`: the same over a WebSocket, never in frames.
+pub(super) async fn websocket(
+    State(api): State<Api>,
+    Name(name): Name,
+    version: ApiVersion,
+    query: Query,
+    hijack: Option<Hijack>,
+    headers: HeaderMap,
+) -> Answer {
+    let keys = DetachKeys::parse(query.text("detachKeys"))?;
+    // Which streams could not be told before.
+    let wanted = |key| version.before(42) || query.flag(key);
+    let options = AttachOptions {
+        stdin: wanted("stdin"),
+        stdout: wanted("stdout"),
+        stderr: wanted("stderr"),
+        logs: query.flag("logs"),
+        stream: query.flag("stream"),
+    };
+    let container = api.runtime.inspect_container(&name, false).await?;
+    check(&name, container.state.status)?;
+    let accept = websocket::accept(&headers)
+        .ok_or_else(|| ApiError::bad_request("not a WebSocket handshake of version 13"))?;
+    let hijack = hijack.ok_or_else(no_connection)?;
+    let attached = api.runtime.attach_container(&name, options).await?;
+    let session = Session {
+        framed: false,
+        detach: attached.tty.then_some(keys),
+        close_input: container.config.stdin_once && !attached.tty,
+    };
+    let head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n{}\r\n",
+        further()
+    );
+    match hijack
+        .take(async move |mut io| {
+            if write_head(&mut io, &head).await {
+                let (io, carrying) = websocket::bridge(io, version.before(28));
+                let (detached, ()) = tokio::join!(hijack::run(io, attached, session), carrying);
+                tell(&api, &name, detached).await;
+            }
+        })
+        .await {}
+}
+
+/// Publishes that a client has left by the keys.
+async fn tell(api: &Api, name: &str, detached: bool) {
+    if detached && let Err(error) = api.runtime.detach_container(name).await {
+        tracing::debug!(container = name, %error, "detached, and removed");
+    }
+}
+
+/// Refuses what nobody can attach to now.
+fn check(name: &str, status: Status) -> Answer<()> {
+    let why = match status {
+        Status::Paused => "is paused, unpause the container before attach",
+        Status::Restarting => "is restarting, wait until the container is running",
+        _ => return Ok(()),
+    };
+    Err(RuntimeError::InvalidState(format!("container {name} {why}")).into())
 }

@@ -15,8 +15,11 @@ use http::HeaderMap;
 
 use crate::Api;
 use crate::connection::ClientGone;
+use crate::convert::image;
 use crate::error::{Answer, ApiError};
 use crate::extract::{Name, Query};
+use crate::respond;
+use crate::routes::auth;
 use crate::version::ApiVersion;
 
 pub(super) fn routes() -> Router<Api> {
@@ -66,11 +69,15 @@ async fn search() -> ApiError {
     ApiError::not_implemented("image search is not supported: only Docker Hub has it")
 }
 
-async fn distribution(Name(path): Name) -> ApiError {
-    match path.rsplit_once('/') {
-        Some((_, "json")) => {
-            ApiError::not_implemented("asking a registry for a manifest is not supported")
-        }
-        _ => ApiError::page_not_found(),
-    }
+async fn distribution(
+    State(api): State<Api>,
+    Name(path): Name,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let Some((name, "json")) = path.rsplit_once('/') else {
+        return Err(ApiError::page_not_found());
+    };
+    let auth = auth::from_header(&headers);
+    let found = api.runtime.inspect_distribution(name, auth).await?;
+    respond::ok(&image::distribution(found))
 }

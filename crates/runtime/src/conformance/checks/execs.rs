@@ -229,7 +229,12 @@ pub(super) async fn detaching_leaves_it_alone(s: Subject) {
         .await;
     let mut attached = s.start_exec(&exec).await;
     read_until(&mut attached, "x\n").await;
+    let mut listener = s.listen();
     drop(attached);
+    s.runtime.detach_exec(&exec).await.unwrap();
+    let told = event(&mut listener, &id, "exec_detach").await;
+    assert_eq!(told.attributes["execID"], exec);
+    refused!(s.runtime.detach_exec("none").await, NotFound);
     assert_eq!(s.exec_ended(&exec).await, 4);
     assert_eq!(
         s.exec(&id, s.exec_spec(&["test", "-f", "/done"]))

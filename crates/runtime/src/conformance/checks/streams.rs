@@ -5,6 +5,7 @@ use futures_util::StreamExt;
 use super::super::Subject;
 use super::super::attached::{close, read, read_until, write};
 use super::super::support::{all, refused, soon};
+use super::super::told::event;
 use crate::Status;
 use crate::io::{AttachOptions, StreamKind, TerminalSize};
 use crate::spec::ContainerSpec;
@@ -142,8 +143,12 @@ pub(super) async fn input_that_is_kept_open(s: Subject) {
 
 pub(super) async fn detaching_leaves_the_process_alone(s: Subject) {
     let id = s.polite().await;
+    let mut listener = s.listen();
     let attached = s.attach(&id, false).await;
     drop(attached);
+    s.runtime.detach_container(&id).await.unwrap();
+    event(&mut listener, &id, "detach").await;
+    refused!(s.runtime.detach_container("nobody").await, NotFound);
     s.kill(&id, "USR1").await;
     s.until_logged(&id, "one").await;
     let mut attached = s.attach(&id, false).await;
