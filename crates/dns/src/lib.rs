@@ -43,6 +43,8 @@ mod serve;
 mod server;
 mod snapshot;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use error::{Error, Result};
 pub use server::{Config, Server};

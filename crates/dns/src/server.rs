@@ -83,7 +83,7 @@ impl Core {
 
 /// The tasks of one listener; they end with this.
 #[derive(Debug)]
-struct Tasks(Vec<AbortHandle>);
+pub(crate) struct Tasks(Vec<AbortHandle>);
 
 impl Drop for Tasks {
     fn drop(&mut self) {
@@ -155,7 +155,7 @@ impl Server {
         Ok(())
     }
 
-    fn begin(&self, sockets: Sockets, scope: Scope) -> io::Result<Tasks> {
+    pub(crate) fn begin(&self, sockets: Sockets, scope: Scope) -> io::Result<Tasks> {
         let udp = UdpSocket::from_std(sockets.udp)?;
         let tcp = TcpListener::from_std(sockets.tcp)?;
         let listener = Listener {
@@ -174,12 +174,20 @@ impl Server {
         self.listening().remove(container);
     }
 
-    /// Stops answering at a gateway's address.
-    pub fn close_gateway(&self, network: &str, address: IpAddr) {
-        self.listening().remove(&gateway_key(network, address));
+    /// Stops answering at the gateways of the networks that are gone.
+    pub fn close_gateways(&self, is_gone: impl Fn(&str) -> bool) {
+        self.listening().retain(|key, _| {
+            let network = key.split_once('/').map(|(network, _)| network);
+            !network.is_some_and(&is_gone)
+        });
     }
 
-    fn listening(&self) -> MutexGuard<'_, HashMap<String, Tasks>> {
+    #[cfg(test)]
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
+    pub(crate) fn listening(&self) -> MutexGuard<'_, HashMap<String, Tasks>> {
         // A map is whole after each change.
         self.listening
             .lock()

@@ -13,6 +13,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::container::names::Containers;
 use crate::container::record::Record;
+use crate::machine;
 use crate::networks::error;
 
 /// Docker's way to mark what it made.
@@ -62,7 +63,7 @@ impl Names {
         });
         let networks: Vec<_> = named.collect();
         let first = networks.first()?;
-        if record.host_config.runtime == "vm" {
+        if machine::is_machine(&record.host_config) {
             // Inside of a machine there is no socket of ours: it asks over the network.
             let gateway = first.ipv4.gateway;
             return match self.server.open_gateway(&first.id, gateway) {
@@ -111,6 +112,8 @@ impl Names {
     /// Has nothing answered any more.
     pub(crate) fn close(&self, id: &str) {
         self.server.close(id);
+        self.server
+            .close_gateways(|network| self.networks.find(network).is_err());
         self.changed();
     }
 }

@@ -27,7 +27,8 @@ pub use samples::samples;
 pub type Body = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const BODIES: [Body; 8] = [
+pub const BODIES: [Body; 9] = [
+    ("dns_packet", dns_packet),
     ("reference", reference),
     ("layer_unpack", layer_unpack),
     ("manifest", manifest),
@@ -155,6 +156,11 @@ pub fn log_line(data: &[u8]) {
             );
         }
     }
+}
+
+/// A packet to the DNS server gets an answer that its sender takes, or none.
+pub fn dns_packet(data: &[u8]) {
+    coracle_dns::fuzz(data);
 }
 
 /// Frames of a peer are taken whole or refused; data survives its encoding.

@@ -29,6 +29,21 @@ pub fn samples(body: &str) -> Vec<Vec<u8>> {
         _ => &[],
     };
     let mut samples: Vec<Vec<u8>> = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
+    if body == "dns_packet" {
+        let header = b"\x12\x34\x01\0\0\x01\0\0\0\0\0";
+        let edns = b"\0\0\x29\x10\0\0\0\x80\0\0\0";
+        samples.push([header.as_slice(), b"\0\x03one\0\0\x01\0\x01"].concat());
+        samples.push(
+            [
+                header.as_slice(),
+                b"\x01\x03web\x05front\0\0\x1c\0\x01",
+                edns,
+            ]
+            .concat(),
+        );
+        let reversed = b"\0\x013\x010\x011\x0210\x07in-addr\x04arpa\0\0\x0c\0\x01";
+        samples.push([header.as_slice(), reversed].concat());
+    }
     if body == "layer_unpack" {
         // Even: entries by four bytes each. Odd: an archive as it is.
         samples.push((0..=128).map(|n: u8| n.wrapping_mul(37)).collect());
