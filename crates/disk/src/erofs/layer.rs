@@ -89,11 +89,9 @@ pub(super) fn left_out(tree: &Tree, root: Id) -> BTreeMap<usize, HashMap<u64, Ve
         for id in dir.children.values() {
             match &tree.get(*id).what {
                 What::Directory(_) => dirs.push(*id),
-                What::File(Contents::LeftOut { layer, entry }) => {
-                    if seen.insert(*id) {
-                        let entries = found.entry(*layer).or_default();
-                        entries.entry(*entry).or_default().push(*id);
-                    }
+                What::File(Contents::LeftOut { layer, entry }) if seen.insert(*id) => {
+                    let entries = found.entry(*layer).or_default();
+                    entries.entry(*entry).or_default().push(*id);
                 }
                 _ => {}
             }
