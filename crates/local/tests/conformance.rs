@@ -22,30 +22,59 @@ use coracle_runtime::conformance::{Fixture, busybox_root, run_all};
 use coracle_runtime::container::RemoveOptions;
 use coracle_runtime::image::ImportRequest;
 
-/// Says to the test that it runs in its namespaces.
+/// Says to the test that it runs in its namespaces, and which runtime it is for.
 const INSIDE: &str = "CORACLE_CONFORMANCE_INSIDE";
+/// Where the guest's kernel is that machines boot: what `coracle system kernel install` takes.
+const KERNEL: &str = "CORACLE_TEST_KERNEL";
 const BUSYBOX: &str = "/bin/busybox";
 
 /// What is known to differ, and why. A line goes away with its fault; nothing is ever added to hide
 /// a new one.
 const KNOWN: &[(&str, &str)] = &[];
 
+/// The same of containers in virtual machines: what can't be there, as they have kernels of their own.
+const KNOWN_OF_MACHINES: &[(&str, &str)] = &[];
+
 #[test]
 fn conformance() {
     if std::env::var_os(INSIDE).is_some() {
-        inside();
+        inside("process");
         return;
     }
     if let Some(why) = obstacle() {
         println!("skipped: {why}");
         return;
     }
+    run_inside("conformance", &[]);
+}
+
+/// Every container in a virtual machine of its own, the suite word for word.
+#[test]
+fn conformance_in_machines() {
+    if std::env::var_os(INSIDE).is_some() {
+        inside("vm");
+        return;
+    }
+    if let Some(why) = obstacle() {
+        println!("skipped: {why}");
+        return;
+    }
+    let Some(kernel) = kernel() else {
+        println!("skipped: needs a guest's kernel ({KERNEL}, or fixtures/kernel)");
+        return;
+    };
+    agent();
+    run_inside("conformance_in_machines", &[(KERNEL, kernel)]);
+}
+
+fn run_inside(test: &str, environment: &[(&str, PathBuf)]) {
     let shim = shim();
     let own = std::env::current_exe().expect("the test's own path");
     let status = Command::new("unshare")
         .args(["--net", "--mount", "--propagation", "private", "--"])
         .arg(own)
-        .args(["--exact", "conformance", "--nocapture"])
+        .args(["--exact", test, "--nocapture"])
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .env(INSIDE, "1")
         .env("CORACLE_SHIM", shim)
         .env("RUST_BACKTRACE", "0")
@@ -90,6 +119,48 @@ fn shim() -> PathBuf {
     profile.join("coracle-shim")
 }
 
+/// A kernel for guests: the one that is told, else what the fixtures have.
+fn kernel() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os(KERNEL) {
+        return Some(path.into());
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/kernel");
+    let output = Command::new(script).arg("--any").output().ok()?;
+    let path = String::from_utf8(output.stdout).ok()?;
+    let path = PathBuf::from(path.trim());
+    (output.status.success() && path.exists()).then_some(path)
+}
+
+/// The guest's agent, which is static: made now, and put where the engine looks for it.
+fn agent() {
+    let own = std::env::current_exe().expect("the test's own path");
+    let profile = own.ancestors().nth(2).expect("the profile's directory");
+    let target = profile.parent().expect("the target directory");
+    let triple = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let built = Command::new(env!("CARGO"))
+        .args([
+            "build",
+            "--quiet",
+            "-p",
+            "coracle-init",
+            "--profile",
+            "shim",
+        ])
+        .args(["--target", &triple, "--target-dir"])
+        .arg(target)
+        .status()
+        .expect("cargo runs");
+    assert!(built.success(), "the guest's agent can't be built");
+    let made = target.join(triple).join("shim/coracle-init");
+    let shim = shim();
+    let place = shim.with_file_name("coracle-init");
+    if made != place {
+        let stage = shim.with_file_name(format!("coracle-init.{}", std::process::id()));
+        std::fs::copy(made, &stage).expect("a copy");
+        std::fs::rename(stage, place).expect("a place beside the shim");
+    }
+}
+
 struct Local(Arc<dyn Runtime>);
 
 impl Fixture for Local {
@@ -98,7 +169,7 @@ impl Fixture for Local {
     }
 }
 
-fn inside() {
+fn inside(isolation: &str) {
     let up = Command::new("ip")
         .args(["link", "set", "lo", "up"])
         .status()
@@ -122,13 +193,23 @@ fn inside() {
             shim,
         );
         config.cgroup_parent.clone_from(&parent);
+        config.default_runtime = isolation.into();
+        // Not what this host happens to have: the figures of a run can be compared.
+        config.machine.accelerator = "tcg".into();
         let runtime = LocalRuntime::open(config).await.expect("the runtime opens");
         let runtime: Arc<dyn Runtime> = Arc::new(runtime);
+        if isolation == "vm" {
+            install_kernel(&*runtime).await;
+        }
         import(&*runtime).await;
         let fixture = Local(runtime);
         let report = run_all(&fixture, &filter, jobs).await;
         remove_all(&*fixture.0).await;
-        let is_known = |name: &str| KNOWN.iter().any(|(known, _)| *known == name);
+        let known = match isolation {
+            "vm" => KNOWN_OF_MACHINES,
+            _ => KNOWN,
+        };
+        let is_known = |name: &str| known.iter().any(|(known, _)| *known == name);
         let (known, failed): (Vec<_>, Vec<_>) =
             report.failed.iter().partition(|(name, _)| is_known(name));
         println!(
@@ -150,6 +231,18 @@ fn inside() {
     println!("left behind: {left:?}");
     assert_eq!(failed, 0, "checks failed");
     assert!(left.is_empty(), "left behind: {left:?}");
+}
+
+async fn install_kernel(runtime: &dyn Runtime) {
+    let path = std::env::var_os(KERNEL).expect("the kernel's path");
+    let spec = coracle_runtime::kernel::KernelSpec {
+        path: path.to_string_lossy().into_owned(),
+        ..Default::default()
+    };
+    runtime
+        .install_kernel(spec)
+        .await
+        .expect("the kernel is installed");
 }
 
 /// Makes the image `busybox`.
