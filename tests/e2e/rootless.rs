@@ -277,6 +277,7 @@ fn an_ordinary_users_daemon() {
     }
 
     among_themselves(&d);
+    names(&d);
 
     // Everything goes: what the daemon made with it, slirp4netns with the namespaces' holder.
     d.ok(&["rm", "-f", "-v", &web]);
@@ -334,6 +335,18 @@ fn among_themselves(d: &Rootless) {
         d.ok(&["rm", "-f", "guest"]);
     }
     d.ok(&["rm", "-f", "one"]);
+}
+
+/// Containers find each other.
+fn names(d: &Rootless) {
+    d.ok(&["network", "create", "net"]);
+    for name in ["ours", "peer"] {
+        let run = ["run", "-d", "--network", "net", "--name", name];
+        d.ok(&[&run[..], &["busybox", "sleep", "1000"]].concat());
+    }
+    d.ok(&["exec", "ours", "ping", "-c", "1", "-W", "5", "peer"]);
+    d.ok(&["rm", "-f", "ours", "peer"]);
+    d.ok(&["network", "rm", "net"]);
 }
 
 /// How many of the sleeping processes of the test above there are.

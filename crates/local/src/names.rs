@@ -1,6 +1,6 @@
 //! Names of containers: who answers them, and what the DNS server is told.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -121,7 +121,8 @@ impl Names {
 impl Source for Directory {
     fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot::default();
-        let mut places: HashMap<String, Vec<coracle_network::Endpoint>> = HashMap::new();
+        // In an order that stays: addresses of one name take turns.
+        let mut places: BTreeMap<String, Vec<coracle_network::Endpoint>> = BTreeMap::new();
         let mut named = Vec::new();
         for network in self.networks.list() {
             let pools = || std::iter::once(&network.ipv4).chain(&network.ipv6);
