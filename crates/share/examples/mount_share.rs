@@ -9,6 +9,7 @@ use std::time::Duration;
 use coracle_share::{ServeOptions, mount, relay, serve};
 use rustix::fs::{Mode, OFlags};
 use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -26,14 +27,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let is_dir = Path::new(source).is_dir();
     let source = rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let fuse = mount(Path::new(target), is_dir, serving.read_only)?;
+    let (host, guest) = std::os::unix::net::UnixStream::pair()?;
+    // Each side with a thread of its own, as on either side of a machine.
+    let server = std::thread::spawn(move || {
+        runtime()?.block_on(async { serve(stream(host)?, source, serving).await })
+    });
+    runtime()?.block_on(async { relay(fuse, stream(guest)?).await })?;
+    server.join().map_err(|_| "the server panicked")??;
+    Ok(())
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let (host, guest) = UnixStream::pair()?;
-        let server = tokio::spawn(serve(host, source, serving));
-        relay(mount(Path::new(target), is_dir, serving.read_only)?, guest).await?;
-        server.await??;
-        Ok(())
-    })
+        .build()
+}
+
+fn stream(stream: std::os::unix::net::UnixStream) -> std::io::Result<UnixStream> {
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream)
 }

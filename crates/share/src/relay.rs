@@ -13,6 +13,10 @@ use crate::mount::Fuse;
 /// Carries the kernel's requests to `stream` and the replies back, until the share is unmounted
 /// (`Ok`) or the stream fails. Dropping the future ends the share.
 ///
+/// The thread that runs this must not use a file of the share itself: it would wait for itself.
+/// A process that relays and is killed while one of its threads, or a child before its exec,
+/// waits for the share, stays until someone unmounts with `MNT_FORCE`.
+///
 /// # Errors
 /// `UnexpectedEof` if the stream ends while the share is mounted, `InvalidData` if it sends what
 /// is no FUSE message; else what the stream or the device says.

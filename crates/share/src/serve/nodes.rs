@@ -130,21 +130,19 @@ impl Nodes {
         Ok(id)
     }
 
-    /// The guest forgets `count` of its lookups.
-    pub(super) fn forget(&mut self, id: u64, count: u64) {
+    /// The guest forgets `count` of its lookups. Returns what is to be closed, outside the lock:
+    /// of a removed file, closing may be the removal itself.
+    pub(super) fn forget(&mut self, id: u64, count: u64) -> Option<Arc<OwnedFd>> {
         if id == ROOT_ID {
-            return;
+            return None;
         }
-        let Some(node) = self.by_id.get_mut(&id) else {
-            return;
-        };
+        let node = self.by_id.get_mut(&id)?;
         node.lookups = node.lookups.saturating_sub(count);
         if node.lookups > 0 {
-            return;
+            return None;
         }
-        if let Some(node) = self.by_id.remove(&id)
-            && self.by_key.get(&node.found.key) == Some(&id)
-        {
+        let node = self.by_id.remove(&id)?;
+        if self.by_key.get(&node.found.key) == Some(&id) {
             self.by_key.remove(&node.found.key);
         }
         // The ring forgets when the number comes up, or here, before it grows.
@@ -152,6 +150,7 @@ impl Nodes {
             let nodes = &self.by_id;
             self.ring.retain(|id| nodes.contains_key(id));
         }
+        node.fd
     }
 
     /// The kind of a node (`S_IFMT`).

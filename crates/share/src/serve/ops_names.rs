@@ -210,7 +210,8 @@ impl Fs {
                     self.opened(self.entry(Reply::new(), id, &stat), id, fd, asked)
                 });
                 if opened.is_err() {
-                    self.nodes().forget(id, 1);
+                    let closed = self.nodes().forget(id, 1);
+                    drop(closed);
                 }
                 opened
             }

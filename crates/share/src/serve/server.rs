@@ -106,8 +106,13 @@ async fn requests(server: &Arc<Server>, stream: impl AsyncRead + Unpin) -> io::R
             return Ok(());
         };
         match header.opcode {
-            op::FORGET => forget(&server.fs, header.node, Args(&body)),
-            op::BATCH_FORGET => forget_many(&server.fs, Args(&body)),
+            op::FORGET | op::BATCH_FORGET => {
+                let closed = forget(&server.fs, &header, Args(&body));
+                // Bounded by the descriptors there are.
+                if !closed.is_empty() {
+                    server.pool.submit(move |_| drop(closed))?;
+                }
+            }
             op::INTERRUPT => {
                 if let Ok(unique) = Args(&body).u64()
                     && let Some(waiter) = server.waiting().get(&unique)
@@ -165,24 +170,27 @@ async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(He
     Ok(Some((header, body)))
 }
 
-fn forget(fs: &Fs, node: u64, mut args: Args<'_>) {
-    // There is no reply to say that it's malformed.
-    if let Ok(count) = args.u64() {
-        fs.nodes().forget(node, count);
+/// Counts down what the guest forgets; returns what is to be closed.
+fn forget(fs: &Fs, header: &Header, mut args: Args<'_>) -> Vec<Arc<OwnedFd>> {
+    // There is no reply to say that one is malformed.
+    let mut closed = Vec::new();
+    if header.opcode == op::FORGET {
+        closed.extend(
+            args.u64()
+                .ok()
+                .and_then(|count| fs.nodes().forget(header.node, count)),
+        );
+        return closed;
     }
-}
-
-fn forget_many(fs: &Fs, mut args: Args<'_>) {
-    let Ok(count) = args.u32() else { return };
-    if args.u32().is_err() {
-        return;
-    }
+    let count = args.u32().unwrap_or_default();
+    let _padding = args.u32();
     for _ in 0..count {
         match (args.u64(), args.u64()) {
-            (Ok(node), Ok(count)) => fs.nodes().forget(node, count),
-            _ => return,
+            (Ok(node), Ok(count)) => closed.extend(fs.nodes().forget(node, count)),
+            _ => break,
         }
     }
+    closed
 }
 
 /// Asks for a lock until it's there or the guest doesn't want it any more. No thread waits.
