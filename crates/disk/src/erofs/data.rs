@@ -177,7 +177,8 @@ impl<'a> Out<'a> {
         entry: &Entry,
         tar: &mut TarReader<R>,
     ) -> Result<Contents> {
-        if entry.size > MAX_FILE {
+        // Without holes it is the stream that bounds it.
+        if entry.sparse.is_some() && entry.size > MAX_FILE {
             return Err(Error::FileTooLarge {
                 path: shown(&entry.path),
                 max: MAX_FILE,
