@@ -6,7 +6,7 @@
 //! **Must not know** of images, registries, Docker, or how its machine is made.
 //!
 //! # The boot
-//! The kernel starts `/init` of the initial RAM disk ([`boot`]): it loads the modules that are named in
+//! The kernel starts `/init` of the initial RAM disk (`boot.rs`): it loads the modules that are named in
 //! `/modules/order`, moves itself to a tmpfs that becomes the root (the launcher can't leave a RAM
 //! disk's), executes itself anew there, mounts what is needed, opens the port `agent`, and serves the
 //! host. Errors of the boot go to the console, and end the machine.

@@ -1,12 +1,12 @@
 //! Files of containers and of the machine.
 
-use coracle_guest::{ChangeKind, Direction, File, FsOperation, Mount, Source, WriteOptions};
+use coracle_guest::{ChangeKind, Direction, File, FsOperation, Mount, Share, Source, WriteOptions};
 use coracle_task::ErrorKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::fixture::{Guest, OUTPUT, config, shell};
 
-crate::tests![copies, changes, machine, file_systems];
+crate::tests![copies, changes, machine, file_systems, shares];
 
 async fn copies(guest: &Guest) {
     let agent = &guest.agent;
@@ -150,4 +150,33 @@ async fn file_systems(guest: &Guest) {
     assert!(tokio::time::timeout(quiet, &mut writing).await.is_err());
     agent.file_system(path, FsOperation::Thaw).await.unwrap();
     writing.await.unwrap();
+}
+
+async fn shares(guest: &Guest) {
+    let agent = &guest.agent;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), "of the host").unwrap();
+    let source = std::fs::File::open(dir.path()).unwrap();
+    let share = Share {
+        target: "/run/shared/dir".into(),
+        is_dir: true,
+        read_only: false,
+    };
+    let channel = agent.share(&share).await.unwrap();
+    let serving = coracle_share::serve(channel, source.into(), Default::default());
+    let serving = tokio::spawn(serving);
+    let read = agent.read_file("/run/shared/dir/file").await.unwrap();
+    assert_eq!(read, b"of the host");
+    let file = File {
+        path: "/run/shared/dir/new".into(),
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        data: vec![b'x'; 500_000],
+    };
+    agent.write_file(&file).await.unwrap();
+    assert_eq!(std::fs::read(dir.path().join("new")).unwrap(), file.data);
+    agent.unmount("/run/shared/dir").await.unwrap();
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(5), serving).await;
+    println!("the share's server: {:?}", ended.unwrap().unwrap());
 }
