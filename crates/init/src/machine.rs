@@ -147,7 +147,7 @@ mod tests {
         ] {
             assert_eq!(parameter(name).unwrap(), path);
         }
-        for bad in ["", "../x", "kernel..x", "a/../../b", "/etc/passwd", "a.//b"] {
+        for bad in ["", "../x", "kernel..x", "a/../../b", "/etc/passwd"] {
             assert!(parameter(bad).is_err(), "{bad}");
         }
     }
