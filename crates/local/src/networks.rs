@@ -141,7 +141,6 @@ impl Networking {
             })
             .collect();
         self.networks.restore(live).await.map_err(error)?;
-        self.names.reopen(&self.netns).await;
         if let Some(forwarder) = self.forwarder.clone() {
             let exposed = self.networks.exposed();
             let ports: Vec<PortMapping> = exposed
@@ -155,6 +154,11 @@ impl Networking {
             .await?;
         }
         Ok(())
+    }
+
+    /// Answers names again, once the containers are known.
+    pub(crate) async fn reopen_names(&self) {
+        self.names.reopen(&self.netns).await;
     }
 
     /// Host ports that a container asks for, if they can be published here.

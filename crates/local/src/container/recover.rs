@@ -76,8 +76,11 @@ pub(crate) async fn recover(engine: &Arc<Engine>) -> std::io::Result<usize> {
     if let Err(error) = engine.networks.restore(live).await {
         tracing::error!(%error, "cannot restore the networks");
     }
-    for container in found {
+    for container in &found {
         engine.containers.insert(container.handle.clone());
+    }
+    engine.networks.reopen_names().await;
+    for container in found {
         tokio::spawn(settle(container));
     }
     Ok(running)
