@@ -26,10 +26,9 @@ pub(crate) async fn top(handle: &Handle, ps_args: &str) -> Result<Top> {
     }
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
-        return Err(RuntimeError::InvalidArgument(format!(
-            "ps: {}",
-            text.trim()
-        )));
+        // dockerd: the first line, and status 500.
+        let line = text.lines().next().unwrap_or("ps failed").to_owned();
+        return Err(RuntimeError::Internal(line));
     }
     parse(&String::from_utf8_lossy(&output.stdout), &pids)
 }
