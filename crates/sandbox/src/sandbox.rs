@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use coracle_task::ExecConfig;
+use coracle_task::ProcessInfo;
 use coracle_task::Stats;
 use coracle_task::files::Change;
 use coracle_task::files::ExtractOptions;
@@ -64,6 +65,15 @@ pub trait Sandbox: Send + Sync {
     /// This host's ids of all of the container's processes, ordered;
     /// [`ErrorKind::Unsupported`](coracle_task::ErrorKind::Unsupported) if they have none.
     async fn pids(&self) -> Result<Vec<i32>>;
+
+    /// The container's processes, where they are not this host's;
+    /// [`ErrorKind::Unsupported`](coracle_task::ErrorKind::Unsupported) where they are.
+    async fn processes(&self) -> Result<Vec<ProcessInfo>> {
+        Err(SandboxError::new(
+            coracle_task::ErrorKind::Unsupported,
+            "the processes of this container are the host's",
+        ))
+    }
 
     /// Waits until a process is killed for want of memory since the last call returned (or since
     /// the creation). Never returns if that can't be known.

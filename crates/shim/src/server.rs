@@ -226,6 +226,11 @@ impl Container {
                 self.check_running()?;
                 return Ok(Reply::Pids(self.sandbox.pids().await.map_err(refused)?));
             }
+            Request::Processes => {
+                self.check_running()?;
+                let processes = self.sandbox.processes().await.map_err(refused)?;
+                return Ok(Reply::Processes(processes));
+            }
             Request::Open => self.open().await?,
             Request::StatPath { path } => {
                 let stat = self.files()?.stat(&path).await.map_err(refused)?;

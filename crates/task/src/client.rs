@@ -15,6 +15,7 @@ use crate::Events;
 use crate::ExecConfig;
 use crate::Exit;
 use crate::Hello;
+use crate::ProcessInfo;
 use crate::Reply;
 use crate::Request;
 use crate::SharedStream;
@@ -199,6 +200,15 @@ impl Client {
     pub async fn pids(&self) -> Result<Vec<i32>, TaskError> {
         match self.call(&Request::Pids).await? {
             Reply::Pids(pids) => Ok(pids),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+
+    /// The processes of the running container, where they are not this host's;
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where they are.
+    pub async fn processes(&self) -> Result<Vec<ProcessInfo>, TaskError> {
+        match self.call(&Request::Processes).await? {
+            Reply::Processes(processes) => Ok(processes),
             reply => Err(unexpected(&reply)),
         }
     }

@@ -73,6 +73,7 @@ pub use stats::IoStats;
 pub use stats::MemoryStats;
 pub use stats::NetworkStats;
 pub use stats::PidsStats;
+pub use stats::ProcessInfo;
 pub use stats::Stats;
 pub use stream::AttachReader;
 pub use stream::AttachWriter;

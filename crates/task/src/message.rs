@@ -8,6 +8,7 @@ use crate::ErrorKind;
 use crate::Event;
 use crate::ExecConfig;
 use crate::Exit;
+use crate::ProcessInfo;
 use crate::Started;
 use crate::State;
 use crate::Stats;
@@ -95,6 +96,9 @@ pub enum Request {
     Stats,
     /// Lists the container's processes. Answer: [`Reply::Pids`].
     Pids,
+    /// Describes the container's processes, where they are not this host's. Answer:
+    /// [`Reply::Processes`].
+    Processes,
     /// Turns the connection into the process' streams. Answer: [`Reply::Done`], then
     /// [data frames](crate::frame::Data) in both directions until the process ended and its
     /// output is drained.
@@ -157,6 +161,8 @@ pub enum Reply {
     Stats(Box<Stats>),
     /// Process ids on the host.
     Pids(Vec<i32>),
+    /// Processes that are not this host's.
+    Processes(Vec<ProcessInfo>),
     /// What a path is.
     PathStat(PathStat),
     /// What differs from the image.

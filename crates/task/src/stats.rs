@@ -23,6 +23,34 @@ pub struct Stats {
     pub networks: Vec<NetworkStats>,
 }
 
+/// One process of a container, of a sandbox whose processes are not this host's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProcessInfo {
+    /// Its id there.
+    pub pid: i32,
+    /// Its parent's.
+    pub ppid: i32,
+    /// The user that it runs as.
+    pub uid: u32,
+    /// Its state, as proc_pid_stat(5) has it.
+    pub state: String,
+    /// The number of its terminal, 0 without one.
+    pub tty: u32,
+    /// Processor time, in seconds.
+    pub cpu_s: u64,
+    /// For how many seconds it has run.
+    pub age_s: u64,
+    /// Bytes of its address space.
+    pub virtual_bytes: u64,
+    /// Bytes of it in memory.
+    pub resident_bytes: u64,
+    /// The program's name.
+    pub name: String,
+    /// The command line; the name in brackets where there is none.
+    pub command: String,
+}
+
 /// What went through one network interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

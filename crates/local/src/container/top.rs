@@ -6,6 +6,7 @@ use tokio::process::Command;
 
 use super::actor::task_error;
 use super::handle::Handle;
+use crate::machine;
 
 /// Runs `ps` and picks the container's processes from it.
 pub(crate) async fn top(handle: &Handle, ps_args: &str) -> Result<Top> {
@@ -16,6 +17,10 @@ pub(crate) async fn top(handle: &Handle, ps_args: &str) -> Result<Top> {
         ps_args
     };
     check(args)?;
+    if machine::is_machine(&handle.now().record.host_config) {
+        let processes = run.client.processes().await.map_err(task_error)?;
+        return machine::top::top(&processes, args);
+    }
     let pids = run.client.pids().await.map_err(task_error)?;
     // Only its own, as dockerd asks: another one's that is throttled in the middle of a change to its
     // memory keeps who reads its command line waiting. Some options don't go with that.

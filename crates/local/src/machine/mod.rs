@@ -7,6 +7,7 @@
 pub(crate) mod check;
 pub(crate) mod files;
 pub(crate) mod templates;
+pub(crate) mod top;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

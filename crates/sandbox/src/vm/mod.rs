@@ -15,6 +15,7 @@ mod events;
 mod files;
 mod machine;
 mod process;
+mod processes;
 mod setup;
 mod template;
 
@@ -30,6 +31,7 @@ use coracle_task::ErrorKind;
 use coracle_task::ExecConfig;
 use coracle_task::MachineConfig;
 use coracle_task::NetworkStats;
+use coracle_task::ProcessInfo;
 use coracle_task::Stats;
 use coracle_task::TaskConfig;
 use coracle_vmm::Machine;
@@ -220,6 +222,11 @@ impl Sandbox for VmSandbox {
     async fn pids(&self) -> Result<Vec<i32>> {
         let message = "the processes of a virtual machine are not this host's";
         Err(SandboxError::new(ErrorKind::Unsupported, message))
+    }
+
+    async fn processes(&self) -> Result<Vec<ProcessInfo>> {
+        let running = self.running()?;
+        processes::list(&running.agent, self.id()).await
     }
 
     async fn oom(&self) {
