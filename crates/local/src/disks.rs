@@ -8,6 +8,7 @@
 //! Nobody waits for the disk: as with unpacked layers, an image that isn't known to have reached it
 //! is dropped when another boot finds it, and made again.
 
+mod points;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,8 @@ use crate::{ident, images};
 
 const IMAGE: &str = "erofs";
 const UNSYNCED: &str = "unsynced";
+/// What a writable disk had free when it was made, in bytes.
+const FREE: &str = "free";
 
 /// The name of the image without any layers.
 const EMPTY: &str = "empty";
@@ -74,6 +77,12 @@ impl Disks {
         Ok(Self {
             inner: Arc::new(inner),
         })
+    }
+
+    /// The disk of the image with this topmost layer, if it is there.
+    pub(crate) fn find(&self, chain_id: Option<&Digest>) -> Option<PathBuf> {
+        let path = self.inner.path(&name(chain_id), IMAGE);
+        path.exists().then_some(path)
     }
 
     /// The disk of an image's layers, made if it isn't there. Whoever asks meanwhile waits for the
@@ -184,7 +193,11 @@ impl Inner {
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let stage = self.root.join(format!(".{name}.{number}"));
+        let points = points::tar().map_err(|error| failed("describe the mount points", &error))?;
         let mut open = |index: usize| -> io::Result<LayerReader<'_>> {
+            if index == layers.len() {
+                return Ok(Box::new(points.as_slice()));
+            }
             let layer = layers.get(index).ok_or(io::ErrorKind::NotFound)?;
             let blob = self.store.open_blob(&layer.descriptor.digest);
             let blob = blob.map_err(io::Error::other)?;
@@ -199,7 +212,7 @@ impl Inner {
         let written = File::create(&stage)
             .map_err(|error| failed("create a disk", &error))
             .and_then(|file| {
-                write_erofs(&file, layers.len(), &mut open, &options).map_err(|e| error(&e))
+                write_erofs(&file, layers.len() + 1, &mut open, &options).map_err(|e| error(&e))
             })
             .and_then(|_| {
                 fs::write(self.path(name, UNSYNCED), &self.boot)
@@ -268,6 +281,18 @@ impl Inner {
     }
 }
 
+/// Bytes that are used of a writable disk beyond what it had when it was made, as its file system
+/// says: while a machine has it mounted, as of before.
+pub(crate) fn layer_usage(path: &Path) -> u64 {
+    let free = |path: &Path| coracle_disk::free_bytes(&File::open(path)?);
+    let unused = fs::read_to_string(path.with_extension(FREE));
+    let unused = unused.ok().and_then(|text| text.trim().parse::<u64>().ok());
+    match (unused, free(path)) {
+        (Some(unused), Ok(free)) => unused.saturating_sub(free),
+        _ => 0,
+    }
+}
+
 /// Makes a container's writable disk, unless it is there: an empty ext4 of `bytes` in a sparse
 /// file. It reaches the disk in its own time.
 pub(crate) async fn new_layer(path: &Path, bytes: u64) -> Result<()> {
@@ -283,8 +308,14 @@ pub(crate) async fn new_layer(path: &Path, bytes: u64) -> Result<()> {
         let stage = path.with_extension("stage");
         let made = File::create(&stage)
             .map_err(|error| failed("create the writable layer", &error))
-            .and_then(|file| format_ext4(&file, bytes, &options).map_err(|e| error(&e)))
-            .and_then(|()| {
+            .and_then(|file| {
+                format_ext4(&file, bytes, &options).map_err(|e| error(&e))?;
+                let free = coracle_disk::free_bytes(&file);
+                free.map_err(|error| failed("read the writable layer", &error))
+            })
+            .and_then(|free| {
+                fs::write(path.with_extension(FREE), free.to_string())
+                    .map_err(|error| failed("describe the writable layer", &error))?;
                 fs::rename(&stage, &path).map_err(|error| failed("keep the writable layer", &error))
             });
         if made.is_err() {

@@ -139,6 +139,10 @@ impl Images {
 
     /// The root file system of a container's image as a disk, made if it isn't there.
     pub(crate) async fn root_image(&self, record: &Record) -> Result<PathBuf> {
+        let topmost = record.layers.last().and_then(|text| text.parse().ok());
+        if let Some(path) = self.disks.find(topmost.as_ref()) {
+            return Ok(path);
+        }
         let id = record
             .image_id
             .parse()

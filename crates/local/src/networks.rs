@@ -34,6 +34,13 @@ pub(crate) struct Joined {
     pub(crate) interfaces: Vec<MachineInterface>,
 }
 
+/// Where the kernel shows the tap of a machine's first endpoint.
+fn main_tap(endpoints: &[(String, Endpoint)]) -> String {
+    let tap = endpoints.first().map(|(_, endpoint)| &endpoint.host_ifname);
+    tap.map(|name| format!("/sys/class/net/{name}"))
+        .unwrap_or_default()
+}
+
 /// A machine's interface that is this endpoint.
 fn interface(endpoint: &Endpoint) -> MachineInterface {
     let interface = endpoint.interface();
@@ -272,7 +279,8 @@ impl Networking {
         let settings = NetworkSettings {
             sandbox_id: record.id.clone(),
             sandbox_key: match in_machine {
-                true => String::new(),
+                // What there is of it on this host.
+                true => main_tap(&endpoints),
                 false => path.to_string_lossy().into_owned(),
             },
             ports: bindings(record, &mappings)?,

@@ -15,6 +15,7 @@ use crate::container::handle::{Command, Handle};
 use crate::engine::Engine;
 use crate::host;
 use crate::images::parse_until;
+use crate::machine;
 use crate::volumes;
 
 pub(crate) fn version() -> Version {
@@ -130,11 +131,19 @@ fn proxies() -> [String; 3] {
     ]
 }
 
+/// Bytes in a container's writable layer.
+fn usage(engine: &Engine, handle: &Handle) -> u64 {
+    match machine::is_machine(&handle.now().record.host_config) {
+        true => crate::disks::layer_usage(&machine::layer(&handle.dirs)),
+        false => engine.snapshots.usage(&handle.id),
+    }
+}
+
 /// A container with the sizes of its files.
 pub(crate) fn with_sizes(engine: &Engine, handle: &Handle) -> Container {
     let now = handle.now();
     let mut container = Container::clone(&now.container);
-    let own = engine.snapshots.usage(&handle.id);
+    let own = usage(engine, handle);
     let below: u64 = now
         .record
         .layers
@@ -215,7 +224,7 @@ pub(crate) async fn prune_containers(engine: &Arc<Engine>, filters: &Filters) ->
         }
         let size = {
             let (engine, handle) = (engine.clone(), handle.clone());
-            blocking(move || Ok(engine.snapshots.usage(&handle.id))).await?
+            blocking(move || Ok(usage(&engine, &handle))).await?
         };
         let options = RemoveOptions::default();
         // One that was started or removed meanwhile is no concern of ours.

@@ -84,7 +84,10 @@ fn unsupported(
         (
             // On a network of the user's they are names that its settings tell.
             !host_config.links.is_empty()
-                && matches!(host_config.network_mode.as_str(), "" | "default" | "bridge"),
+                && (matches!(
+                    host_config.network_mode.as_str(),
+                    "" | "default" | "bridge" | "none" | "host"
+                ) || host_config.network_mode.starts_with("container:")),
             "Links",
             "legacy links are gone; put both containers on one network",
         ),

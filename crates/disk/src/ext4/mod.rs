@@ -53,6 +53,26 @@ impl Default for Ext4Options {
     }
 }
 
+/// Bytes that are free in an ext4, as its superblock says: exact when nobody has it mounted.
+///
+/// # Errors
+/// If it can't be read, or is no ext4.
+pub fn free_bytes(file: &File) -> std::io::Result<u64> {
+    use std::os::unix::fs::FileExt;
+    let mut superblock = [0; 1024];
+    file.read_exact_at(&mut superblock, 1024)?;
+    let number = |at: usize| -> u64 {
+        let bytes = superblock.get(at..at + 4).and_then(|b| b.try_into().ok());
+        u64::from(u32::from_le_bytes(bytes.unwrap_or_default()))
+    };
+    // s_magic; s_free_blocks_count_lo and _hi, s_log_block_size (ext4(5), "The Super Block").
+    if superblock.get(0x38..0x3a) != Some(&[0x53, 0xef]) {
+        return Err(std::io::Error::other("it is no ext4 file system"));
+    }
+    let blocks = number(0x0c) | number(0x158) << 32;
+    Ok(blocks.saturating_mul(1024 << number(0x18).min(6)))
+}
+
 /// Makes an empty ext4 of `bytes` (rounded down to whole blocks) in `file`, whose contents are
 /// lost. The file becomes sparse: a few hundred KiB of it are written, and its length is `bytes`.
 ///

@@ -121,19 +121,70 @@ async fn open(handle: &Handle) -> Result<Opened> {
     handle.ask(|reply| Command::Files { reply }).await
 }
 
+/// Asks for something; once more where the container ended just then.
+async fn ask<T, Asked>(
+    handle: &Handle,
+    what: impl Fn(Client) -> Asked,
+) -> std::result::Result<(T, Opened), Failure>
+where
+    Asked: Future<Output = std::result::Result<T, TaskError>>,
+{
+    let files = open(handle).await.map_err(Failure::Open)?;
+    let exits = handle.now().exits;
+    let error = match what(files.client.clone()).await {
+        Ok(answer) => return Ok((answer, files)),
+        Err(error) => error,
+    };
+    let ended = match &error {
+        TaskError::Gone => true,
+        error => error.kind() == Some(ErrorKind::InvalidState),
+    };
+    if !ended {
+        return Err(Failure::Asked(error));
+    }
+    drop(files);
+    let _ = tokio::time::timeout(PATIENCE, handle.until(|now| now.exits > exits)).await;
+    let files = open(handle).await.map_err(Failure::Open)?;
+    let answer = what(files.client.clone()).await.map_err(Failure::Asked)?;
+    Ok((answer, files))
+}
+
+/// Why a question was not answered.
+enum Failure {
+    Open(RuntimeError),
+    Asked(TaskError),
+}
+
+impl Failure {
+    /// As Docker says it of a path.
+    fn of_path(self, handle: &Handle, path: &str) -> RuntimeError {
+        match self {
+            Self::Open(error) => error,
+            Self::Asked(error) => path_error(error, handle, path),
+        }
+    }
+}
+
+impl From<Failure> for RuntimeError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Open(error) => error,
+            Failure::Asked(error) => task_error(error),
+        }
+    }
+}
+
 /// What a path is.
 pub(crate) async fn stat(handle: &Handle, path: &str) -> Result<PathStat> {
-    let files = open(handle).await?;
-    let stat = files.client.stat_path(path).await;
-    stat.map(convert)
-        .map_err(|error| path_error(error, handle, path))
+    let asked = ask(handle, |client| async move { client.stat_path(path).await });
+    let (stat, _) = asked.await.map_err(|why| why.of_path(handle, path))?;
+    Ok(convert(stat))
 }
 
 /// A path as a tar.
 pub(crate) async fn read(handle: &Handle, path: &str) -> Result<PathArchive> {
-    let files = open(handle).await?;
-    let read = files.client.read_path(path).await;
-    let (stat, tar) = read.map_err(|error| path_error(error, handle, path))?;
+    let asked = ask(handle, |client| async move { client.read_path(path).await });
+    let ((stat, tar), files) = asked.await.map_err(|why| why.of_path(handle, path))?;
     Ok(PathArchive {
         stat: convert(stat),
         tar: stream(tar, files),
@@ -147,13 +198,11 @@ pub(crate) async fn write(
     options: ExtractOptions,
     mut tar: ByteStream,
 ) -> Result<()> {
-    let files = open(handle).await?;
+    let asked = ask(handle, |client| async move {
+        client.write_path(path, options).await
+    });
     let failed = |error| path_error(error, handle, path);
-    let mut writer = files
-        .client
-        .write_path(path, options)
-        .await
-        .map_err(failed)?;
+    let (mut writer, _files) = asked.await.map_err(|why| why.of_path(handle, path))?;
     while let Some(piece) = tar.next().await {
         if writer.write(&piece?).await.is_err() {
             // It says why when asked for the end.
@@ -165,15 +214,14 @@ pub(crate) async fn write(
 
 /// The whole root file system as a tar.
 pub(crate) async fn export(handle: &Handle) -> Result<ByteStream> {
-    let files = open(handle).await?;
-    let tar = files.client.export().await.map_err(task_error)?;
+    let (tar, files) = ask(handle, |client| async move { client.export().await }).await?;
     Ok(stream(tar, files))
 }
 
 /// What differs from the image.
 pub(crate) async fn changes(handle: &Handle) -> Result<Vec<Change>> {
-    let files = open(handle).await?;
-    let changes = files.client.changes().await.map_err(task_error)?;
+    let asked = ask(handle, |client| async move { client.changes().await });
+    let (changes, _) = asked.await?;
     let changes = changes.into_iter().map(|change| Change {
         path: change.path,
         kind: match change.kind {
@@ -187,8 +235,7 @@ pub(crate) async fn changes(handle: &Handle) -> Result<Vec<Change>> {
 
 /// What differs from the image as a layer's tar.
 pub(crate) async fn diff(handle: &Handle) -> Result<ByteStream> {
-    let files = open(handle).await?;
-    let tar = files.client.diff().await.map_err(task_error)?;
+    let (tar, files) = ask(handle, |client| async move { client.diff().await }).await?;
     Ok(stream(tar, files))
 }
 
@@ -221,6 +268,9 @@ fn path_error(error: TaskError, handle: &Handle, path: &str) -> RuntimeError {
             "Could not find the file {path} in container {}",
             handle.name()
         )),
+        Some(ErrorKind::InvalidArgument) if error.to_string().contains("isn't a directory") => {
+            RuntimeError::InvalidArgument("extraction point is not a directory".into())
+        }
         _ => task_error(error),
     }
 }
