@@ -1,7 +1,7 @@
 //! Network interfaces.
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use coracle_guest::{Failure, Interface};
 use coracle_network::interface as net;
@@ -11,30 +11,12 @@ use coracle_task::ErrorKind;
 use crate::error::{Result, invalid};
 
 /// How long a card that was just plugged in may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Makes interfaces as they are asked for.
 pub(crate) fn set(interfaces: &[Interface]) -> Result<()> {
     let wanted: Vec<_> = interfaces.iter().map(convert).collect::<Result<_>>()?;
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match net::configure(&wanted) {
-            Ok(()) => return Ok(()),
-            Err(error) => {
-                // The kernel has a card some time after it was plugged in.
-                if Instant::now() > deadline || are_there(&wanted)? {
-                    return Err(failure(&error));
-                }
-            }
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-fn are_there(wanted: &[net::Interface]) -> Result<bool> {
-    let links = net::links().map_err(|error| failure(&error))?;
-    let is_there = |wanted: &net::Interface| links.iter().any(|link| link.mac == Some(wanted.mac));
-    Ok(wanted.iter().all(is_there))
+    net::configure_within(&wanted, PATIENCE).map_err(|error| failure(&error))
 }
 
 /// Takes what it has away from an interface.

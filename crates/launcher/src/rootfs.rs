@@ -37,10 +37,13 @@ pub(crate) fn enter(rootfs: &Rootfs, mapped: bool) -> Step<Root> {
                 volatile: *volatile,
                 mapped,
             };
-            match overlay.mount() {
-                // Kernels before 6.5 don't take layers one by one, and none takes long names.
-                Err(Errno::INVAL) => overlay.mount_the_old_way(),
-                mounted => mounted,
+            match takes_single_layers() {
+                false => overlay.mount_the_old_way(),
+                true => match overlay.mount() {
+                    // No kernel takes long names.
+                    Err(Errno::INVAL) => overlay.mount_the_old_way(),
+                    mounted => mounted,
+                },
             }
             .during(
                 Stage::Rootfs,
@@ -52,6 +55,17 @@ pub(crate) fn enter(rootfs: &Rootfs, mapped: bool) -> Step<Root> {
     };
     pivot(&root)?;
     open_root()
+}
+
+/// Whether the kernel takes an overlay's layers one by one, as since Linux 6.5. It complains on the
+/// console of options that it doesn't know.
+fn takes_single_layers() -> bool {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_str().unwrap_or_default();
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|number| number.parse::<u32>().unwrap_or_default());
+    (numbers.next(), numbers.next()) >= (Some(6), Some(5))
 }
 
 struct Overlay<'r> {

@@ -6,7 +6,11 @@
 
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
 use oci_spec::runtime::LinuxDeviceCgroup;
 use oci_spec::runtime::LinuxDeviceType;
@@ -18,6 +22,7 @@ use crate::Error;
 use crate::error::is_permission;
 use crate::files;
 use crate::sys;
+use crate::sys::Instruction;
 
 const NAME: &str = "devices";
 const MAX_RULES: usize = 4096;
@@ -126,8 +131,12 @@ fn v2(dir: &Path, rules: &[Rule], fresh: Fresh) -> Result<(), Error> {
         Fresh::No => sys::attached_device_programs(cgroup)
             .map_err(|error| failed("listing device programs of", error))?,
     };
-    let program = sys::load_device_program(&program::compile(rules))
-        .map_err(|error| failed("loading a device program for", error))?;
+    let program = match fresh {
+        Fresh::Yes => loaded(program::compile(rules)),
+        // The same one can't be attached twice.
+        Fresh::No => sys::load_device_program(&program::compile(rules)).map(Arc::new),
+    };
+    let program = program.map_err(|error| failed("loading a device program for", error))?;
     sys::attach_device_program(cgroup, program.as_fd())
         .map_err(|error| failed("attaching a device program to", error))?;
     // Only now, so that at no moment everything is allowed.
@@ -136,6 +145,21 @@ fn v2(dir: &Path, rules: &[Rule], fresh: Fresh) -> Result<(), Error> {
             .map_err(|error| failed("detaching a device program from", error))?;
     }
     Ok(())
+}
+
+/// Loads a program, which takes the kernel long, unless it's the one that was loaded last: most
+/// containers have the same rules.
+fn loaded(program: Vec<Instruction>) -> std::io::Result<Arc<OwnedFd>> {
+    static LAST: Mutex<Option<(Vec<Instruction>, Arc<OwnedFd>)>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((same, loaded)) = &*last
+        && *same == program
+    {
+        return Ok(loaded.clone());
+    }
+    let loaded = Arc::new(sys::load_device_program(&program)?);
+    *last = Some((program, loaded.clone()));
+    Ok(loaded)
 }
 
 fn v1(dir: &Path, rules: &[Rule]) -> Result<(), Error> {
