@@ -306,7 +306,12 @@ pub(crate) async fn new_layer(path: &Path, bytes: u64) -> Result<()> {
             ..Ext4Options::default()
         };
         let stage = path.with_extension("stage");
-        let made = File::create(&stage)
+        let made = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&stage)
             .map_err(|error| failed("create the writable layer", &error))
             .and_then(|file| {
                 format_ext4(&file, bytes, &options).map_err(|e| error(&e))?;
