@@ -150,6 +150,8 @@ static void answer(char *line) {
         add("%s%s", text, "");
     } else if (!strcmp(line, "clock"))
         add("%s%s", line_of("/sys/devices/system/clocksource", "clocksource0", "current_clocksource"), "");
+    else if (!strcmp(line, "generation"))
+        add("%s%s", access("/sys/bus/acpi/drivers/vmgenid", F_OK) ? "no" : "yes", "");
     else if (!strncmp(line, "read ", 5)) read_disk(line + 5);
     else if (!strncmp(line, "write ", 6)) write_disk(line + 6);
     else if (!strncmp(line, "touch ", 6)) touch(line + 6);

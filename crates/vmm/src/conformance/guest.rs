@@ -13,8 +13,8 @@ use crate::spec::{Accelerator, MachineSpec, Shape};
 
 /// What a packaged kernel needs from its modules, in the order of loading.
 const MODULES: [&str; 13] = [
-    "virtio",
     "virtio_ring",
+    "virtio",
     "virtio_pci_legacy_dev",
     "virtio_pci_modern_dev",
     "virtio_pci",
