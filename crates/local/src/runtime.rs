@@ -174,7 +174,11 @@ impl Runtime for LocalRuntime {
             secrets: false,
             health: true,
             kernels: true,
-            vm: false,
+            vm: self
+                .engine
+                .machines
+                .unavailable(&self.engine.config)
+                .is_none(),
         }
     }
 

@@ -35,6 +35,10 @@ const KNOWN: &[(&str, &str)] = &[];
 /// The same of containers in virtual machines: what can't be there, as they have kernels of their own.
 const KNOWN_OF_MACHINES: &[(&str, &str)] = &[
     (
+        "observe::processes",
+        "the ids of a guest's processes are not this host's",
+    ),
+    (
         "networks::none_and_host",
         "the host's network is not a machine's",
     ),

@@ -198,6 +198,8 @@ pub(crate) async fn write(
     options: ExtractOptions,
     mut tar: ByteStream,
 ) -> Result<()> {
+    // One that has just ended is found out while nothing of the tar is sent.
+    stat(handle, path).await?;
     let asked = ask(handle, |client| async move {
         client.write_path(path, options).await
     });
