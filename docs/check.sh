@@ -13,7 +13,7 @@ for page in README.md ARCHITECTURE.md CONTRIBUTING.md SPECIFICATION.md; do
         case $path in
         /* | *://*) continue ;;
         */*.rs | */*.toml | */*.sh | */*.py) ;;
-        crates/* | tests/* | fixtures/* | bench/* | fuzz/* | docs/*) ;;
+        crates/* | tests/* | fixtures/* | bench/* | fuzz/* | docs/* | kernel/* | scripts/*) ;;
         *) continue ;;
         esac
         if [ -e "$path" ]; then
