@@ -21,7 +21,7 @@ build: ## optimised binaries, in target/dist
 	scripts/build
 
 install: build ## the binaries to /usr/local/bin
-	install -m 0755 target/dist/coracle target/dist/coracled target/dist/coracle-shim /usr/local/bin/
+	install -m 0755 $(addprefix target/dist/,coracle coracled coracle-shim coracle-init) /usr/local/bin/
 
 lint: ## rustfmt, clippy, rustdoc
 	scripts/lint
