@@ -22,12 +22,15 @@ pub(crate) async fn inspect(engine: &Arc<Engine>, name: &str) -> Result<Kernel> 
 pub(crate) async fn install(engine: &Arc<Engine>, spec: KernelSpec) -> Result<Kernel> {
     let kernel = with(engine, |store| face::install(store, spec)).await?;
     tracing::info!(kernel = kernel.name, digest = kernel.digest, "installed");
+    tokio::spawn(machine::templates::prepare(engine.clone()));
     Ok(kernel)
 }
 
 pub(crate) async fn set_default(engine: &Arc<Engine>, name: &str) -> Result<()> {
     let name = name.to_owned();
-    with(engine, move |store| Ok(store.set_default(&name)?)).await
+    with(engine, move |store| Ok(store.set_default(&name)?)).await?;
+    tokio::spawn(machine::templates::prepare(engine.clone()));
+    Ok(())
 }
 
 /// Removes one, unless a container asks for it by its name.
