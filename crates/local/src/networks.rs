@@ -306,6 +306,13 @@ impl Networking {
         })
     }
 
+    /// The interfaces of a container's machine, as they are to be now.
+    pub(crate) fn interfaces(&self, record: &Record) -> Vec<MachineInterface> {
+        let mut attached = self.networks.attached(&record.id);
+        attached.sort_by(|one, other| one.ifname.cmp(&other.ifname));
+        attached.iter().map(interface).collect()
+    }
+
     /// Where the container's interfaces are: in a namespace, or in its machine.
     fn place(&self, record: &Record) -> Place {
         match machine::is_machine(&record.host_config) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use coracle_task::ExecConfig;
+use coracle_task::MachineInterface;
 use coracle_task::ProcessInfo;
 use coracle_task::Stats;
 use coracle_task::files::Change;
@@ -65,6 +66,16 @@ pub trait Sandbox: Send + Sync {
     /// This host's ids of all of the container's processes, ordered;
     /// [`ErrorKind::Unsupported`](coracle_task::ErrorKind::Unsupported) if they have none.
     async fn pids(&self) -> Result<Vec<i32>>;
+
+    /// Makes the interfaces of a running machine these, and renews what was copied into it.
+    /// [`ErrorKind::Unsupported`](coracle_task::ErrorKind::Unsupported) without a machine.
+    async fn set_interfaces(&self, interfaces: &[MachineInterface]) -> Result<()> {
+        let _ = interfaces;
+        Err(SandboxError::new(
+            coracle_task::ErrorKind::Unsupported,
+            "the interfaces of this container are the host's to change",
+        ))
+    }
 
     /// The container's processes, where they are not this host's;
     /// [`ErrorKind::Unsupported`](coracle_task::ErrorKind::Unsupported) where they are.

@@ -226,6 +226,11 @@ impl Container {
                 self.check_running()?;
                 return Ok(Reply::Pids(self.sandbox.pids().await.map_err(refused)?));
             }
+            Request::SetInterfaces(interfaces) => {
+                self.check_running()?;
+                let set = self.sandbox.set_interfaces(&interfaces).await;
+                set.map_err(refused)?;
+            }
             Request::Processes => {
                 self.check_running()?;
                 let processes = self.sandbox.processes().await.map_err(refused)?;

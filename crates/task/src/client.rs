@@ -15,6 +15,7 @@ use crate::Events;
 use crate::ExecConfig;
 use crate::Exit;
 use crate::Hello;
+use crate::MachineInterface;
 use crate::ProcessInfo;
 use crate::Reply;
 use crate::Request;
@@ -202,6 +203,12 @@ impl Client {
             Reply::Pids(pids) => Ok(pids),
             reply => Err(unexpected(&reply)),
         }
+    }
+
+    /// Makes the interfaces of a machine that runs these: others are taken out, new ones are plugged
+    /// in. Files that were copied into the guest are copied again.
+    pub async fn set_interfaces(&self, interfaces: Vec<MachineInterface>) -> Result<(), TaskError> {
+        self.done(&Request::SetInterfaces(interfaces)).await
     }
 
     /// The processes of the running container, where they are not this host's;

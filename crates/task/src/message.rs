@@ -8,6 +8,7 @@ use crate::ErrorKind;
 use crate::Event;
 use crate::ExecConfig;
 use crate::Exit;
+use crate::MachineInterface;
 use crate::ProcessInfo;
 use crate::Started;
 use crate::State;
@@ -96,6 +97,9 @@ pub enum Request {
     Stats,
     /// Lists the container's processes. Answer: [`Reply::Pids`].
     Pids,
+    /// Makes the interfaces of a machine that runs these, and has the guest's copies of files be as
+    /// the files are now. Answer: [`Reply::Done`].
+    SetInterfaces(Vec<MachineInterface>),
     /// Describes the container's processes, where they are not this host's. Answer:
     /// [`Reply::Processes`].
     Processes,

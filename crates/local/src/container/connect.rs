@@ -5,9 +5,9 @@ use std::sync::Arc;
 use coracle_runtime::spec::EndpointSettings;
 use coracle_runtime::{Result, RuntimeError};
 
-use super::actor::{Actor, save_record};
+use super::actor::{Actor, save_record, task_error};
 use super::record::Record;
-use crate::networks;
+use crate::{machine, networks};
 
 impl Actor {
     /// Joins a network, by its name; at once where it runs.
@@ -41,7 +41,12 @@ impl Actor {
         let joined = match &self.task {
             Some(_) => {
                 let networks = &self.engine.networks;
-                networks.plug(&record, &self.dirs, &network).await?
+                let joined = networks.plug(&record, &self.dirs, &network).await?;
+                if let Err(error) = self.tell_machine(&record).await {
+                    networks.unplug(&record, &self.dirs, &network).await?;
+                    return Err(error);
+                }
+                joined
             }
             None => settings,
         };
@@ -60,6 +65,18 @@ impl Actor {
         Ok(())
     }
 
+    /// Has a running machine take the interfaces that its networks have for it now.
+    async fn tell_machine(&self, record: &Record) -> Result<()> {
+        match &self.task {
+            Some(task) if machine::is_machine(&record.host_config) => {
+                let interfaces = self.engine.networks.interfaces(record);
+                let set = task.client.set_interfaces(interfaces).await;
+                set.map_err(task_error)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Leaves a network, by its name; at once where it runs.
     pub(super) async fn disconnect(&mut self, network: &str) -> Result<()> {
         if !self.run.network.networks.contains_key(network) || !networks::is_bridged(&self.record) {
@@ -71,6 +88,7 @@ impl Actor {
         if self.task.is_some() {
             let networks = &self.engine.networks;
             networks.unplug(&self.record, &self.dirs, network).await?;
+            self.tell_machine(&self.record).await?;
         }
         let mut record = Record::clone(&self.record);
         record.networking.endpoints_config.remove(network);

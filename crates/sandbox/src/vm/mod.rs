@@ -19,6 +19,7 @@ mod processes;
 mod setup;
 mod template;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -30,6 +31,7 @@ use coracle_guest::Agent;
 use coracle_task::ErrorKind;
 use coracle_task::ExecConfig;
 use coracle_task::MachineConfig;
+use coracle_task::MachineInterface;
 use coracle_task::NetworkStats;
 use coracle_task::ProcessInfo;
 use coracle_task::Stats;
@@ -78,6 +80,10 @@ struct State {
 pub(crate) struct Running {
     pub(crate) machine: Arc<dyn Machine>,
     pub(crate) agent: Agent,
+    /// The interfaces that it has.
+    pub(crate) interfaces: Arc<tokio::sync::Mutex<Vec<MachineInterface>>>,
+    /// Files of this host that were copied into the guest, and where to.
+    pub(crate) copies: Arc<[(PathBuf, String)]>,
     /// Serves the shares and sockets, and listens to the guest. Ends with the last user.
     _work: Arc<JoinSet<()>>,
 }
@@ -107,12 +113,14 @@ impl VmSandbox {
         let plan = setup::plan(&self.config, &self.machine, whole)?;
         let mut work = JoinSet::new();
         let running = async {
-            let channels = agent.setup(&plan.setup).await.map_err(from_guest)?;
+            let channels = agent.setup(&plan.setup).await;
+            let channels = channels.map_err(from_young_guest)?;
             for (share, channel) in plan.shares.into_iter().zip(channels) {
                 work.spawn(setup::serve(share, channel));
             }
             for socket in &plan.sockets {
-                agent.listen(&socket.listen).await.map_err(from_guest)?;
+                let listened = agent.listen(&socket.listen).await;
+                listened.map_err(from_young_guest)?;
             }
             work.spawn(events::carry(
                 agent.clone(),
@@ -125,6 +133,8 @@ impl VmSandbox {
         self.lock().running = Some(Running {
             machine,
             agent,
+            interfaces: Arc::new(tokio::sync::Mutex::new(plan.interfaces)),
+            copies: plan.copies.into(),
             _work: Arc::new(work),
         });
         running?;
@@ -161,7 +171,7 @@ impl Sandbox for VmSandbox {
         let streams = process::streams(streams);
         // Made and started at once: each answer is awaited from another kernel.
         let started = running.agent.run(self.id(), &config, streams).await;
-        let started = started.map_err(from_guest)?;
+        let started = started.map_err(from_young_guest)?;
         let mut launched = process::launched(running.clone(), started, self.marks.clone());
         launched
             .warnings
@@ -224,6 +234,13 @@ impl Sandbox for VmSandbox {
         Err(SandboxError::new(ErrorKind::Unsupported, message))
     }
 
+    async fn set_interfaces(&self, interfaces: &[MachineInterface]) -> Result<()> {
+        let running = self.running()?;
+        let mut now = running.interfaces.lock().await;
+        setup::set_interfaces(&running, &mut now, interfaces).await?;
+        setup::renew(&running).await
+    }
+
     async fn processes(&self) -> Result<Vec<ProcessInfo>> {
         let running = self.running()?;
         processes::list(&running.agent, self.id()).await
@@ -272,8 +289,17 @@ impl Sandbox for VmSandbox {
     }
 }
 
-/// What the guest refuses, as the container's sandbox there said it.
+/// What the guest refuses, as the container's sandbox there said it. A machine that is gone was on its
+/// way out with its container.
 pub(crate) fn from_guest(error: coracle_guest::Error) -> SandboxError {
+    match error {
+        coracle_guest::Error::Gone(_) => SandboxError::state("the container is not running"),
+        error => SandboxError::new(error.kind(), error.to_string()),
+    }
+}
+
+/// The same of a machine that is being made.
+pub(crate) fn from_young_guest(error: coracle_guest::Error) -> SandboxError {
     SandboxError::new(error.kind(), error.to_string())
 }
 

@@ -17,17 +17,22 @@ use coracle_guest::Root;
 use coracle_guest::Setup;
 use coracle_guest::Share;
 use coracle_guest::Time;
+use coracle_network::tap;
 use coracle_share::ServeOptions;
 use coracle_task::ErrorKind;
 use coracle_task::MachineConfig;
 use coracle_task::MachineInterface;
 use coracle_task::Rootfs;
 use coracle_task::TaskConfig;
+use coracle_vmm::Nic;
 use oci_spec::runtime::Mount;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
 use rustix::fs::ResolveFlags;
 
+use super::Running;
+use super::from_guest;
+use super::from_vmm;
 use crate::Result;
 use crate::SandboxError;
 
@@ -44,6 +49,10 @@ pub(crate) struct Plan {
     /// What is served on the channels of `setup.shares`, in their order.
     pub(crate) shares: Vec<Source>,
     pub(crate) sockets: Vec<Socket>,
+    /// Files that are copied, and where to in the guest.
+    pub(crate) copies: Vec<(PathBuf, String)>,
+    /// The interfaces that the machine has from its start.
+    pub(crate) interfaces: Vec<MachineInterface>,
     /// The container, as the guest is to make it.
     pub(crate) config: TaskConfig,
 }
@@ -74,6 +83,8 @@ pub(crate) fn plan(config: &TaskConfig, machine: &MachineConfig, whole: bool) ->
         })?,
         shares: Vec::new(),
         sockets: Vec::new(),
+        copies: Vec::new(),
+        interfaces: Vec::new(),
         config: guest_config(config),
     };
     if !whole {
@@ -84,6 +95,7 @@ pub(crate) fn plan(config: &TaskConfig, machine: &MachineConfig, whole: bool) ->
         .iter()
         .map(interface)
         .collect::<Result<_>>()?;
+    plan.interfaces.clone_from(&machine.interfaces);
     let mut mounts = plan.config.spec.mounts().clone().unwrap_or_default();
     for (number, mount) in mounts.iter_mut().enumerate() {
         if is_bind(mount) {
@@ -147,8 +159,65 @@ fn guest_config(config: &TaskConfig) -> TaskConfig {
     }
 }
 
+/// Makes a machine's interfaces these; `now` is kept to what it has.
+pub(crate) async fn set_interfaces(
+    running: &Running,
+    now: &mut Vec<MachineInterface>,
+    wanted: &[MachineInterface],
+) -> Result<()> {
+    let of = |list: &[MachineInterface], mac: &str| {
+        let found = list.iter().find(|interface| interface.mac == mac);
+        found.cloned()
+    };
+    for old in now.clone() {
+        match of(wanted, &old.mac) {
+            Some(same) if same == old => continue,
+            kept => {
+                let unset = running.agent.unset_interface(&interface(&old)?).await;
+                unset.map_err(from_guest)?;
+                if kept.is_none() {
+                    let mac = old.mac.parse().map_err(from_vmm)?;
+                    running.machine.remove_nic(mac).await.map_err(from_vmm)?;
+                }
+                now.retain(|interface| interface.mac != old.mac || kept.is_some());
+            }
+        }
+    }
+    for new in wanted {
+        let known = of(now, &new.mac);
+        if known.as_ref() == Some(new) {
+            continue;
+        }
+        if known.is_none() {
+            let tap =
+                tap::open(&new.tap).map_err(|error| SandboxError::internal(error.to_string()))?;
+            let mac = new.mac.parse().map_err(from_vmm)?;
+            let plugged = running.machine.add_nic(Nic { tap, mac }).await;
+            plugged.map_err(from_vmm)?;
+            now.push(new.clone());
+        }
+        let set = running.agent.set_interface(&interface(new)?).await;
+        set.map_err(from_guest)?;
+        if let Some(place) = now.iter_mut().find(|interface| interface.mac == new.mac) {
+            *place = new.clone();
+        }
+    }
+    Ok(())
+}
+
+/// Copies again what was copied into the guest.
+pub(crate) async fn renew(running: &Running) -> Result<()> {
+    for (source, target) in running.copies.iter() {
+        let file = copy(source, target).map_err(|error| {
+            SandboxError::internal(format!("cannot copy {}: {error}", source.display()))
+        })?;
+        running.agent.write_file(&file).await.map_err(from_guest)?;
+    }
+    Ok(())
+}
+
 fn interface(given: &MachineInterface) -> Result<Interface> {
-    let mac: coracle_vmm::MacAddr = given.mac.parse().map_err(super::from_vmm)?;
+    let mac: coracle_vmm::MacAddr = given.mac.parse().map_err(from_vmm)?;
     Ok(Interface {
         mac: mac.0,
         name: given.name.clone(),
@@ -185,6 +254,7 @@ impl Plan {
             self.setup
                 .files
                 .push(copy(&source, &target).map_err(failed)?);
+            self.copies.push((source, target.clone()));
             mount.set_source(Some(target.into()));
             return Ok(());
         }
