@@ -74,7 +74,9 @@ pub enum Request {
     /// Answer: pid.
     Create {
         id: String,
+        /// Without the filter.
         config: Json<TaskConfig>,
+        filter: Option<Filter>,
         stdio: Stdio,
     },
     /// Answer: started.
@@ -82,7 +84,9 @@ pub enum Request {
     /// Create and start. Answer: started.
     Run {
         id: String,
+        /// Without the filter.
         config: Json<TaskConfig>,
+        filter: Option<Filter>,
         stdio: Stdio,
     },
     /// Answer: started.

@@ -11,7 +11,7 @@ use crate::agent::{Agent, unexpected};
 use crate::error::{Error, Failure, Result};
 use crate::message::{Json, Reply, Request, Stdio};
 use crate::mux::{ChannelReader, ChannelWriter, Direction};
-use crate::types::InterfaceStats;
+use crate::types::{Filter, InterfaceStats};
 
 /// Which standard streams a process is to have. Without it, a stream is `/dev/null`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +129,25 @@ impl Created {
     }
 }
 
+/// Takes the system call filter out of a configuration, compiled.
+fn compile(config: &TaskConfig) -> Result<(TaskConfig, Option<Filter>)> {
+    let mut config = config.clone();
+    let Some(linux) = config.spec.linux_mut() else {
+        return Ok((config, None));
+    };
+    let Some(profile) = linux.seccomp() else {
+        return Ok((config, None));
+    };
+    let program = coracle_seccomp::compile(profile)
+        .map_err(|error| Error::Encode(format!("linux.seccomp: {error}")))?;
+    linux.set_seccomp(None);
+    let filter = Filter {
+        flags: program.flags,
+        words: program.words(),
+    };
+    Ok((config, Some(filter)))
+}
+
 impl Agent {
     /// Makes a container, up to the execution of its command. `config.rootfs` and all other paths of
     /// `config` are the guest's.
@@ -137,9 +156,11 @@ impl Agent {
     /// As the guest's sandbox has them; [`Self::delete`] removes what is left.
     pub async fn create(&self, id: &str, config: &TaskConfig, streams: Streams) -> Result<Created> {
         let (stdio, ends) = self.streams(streams, config.terminal)?;
+        let (config, filter) = compile(config)?;
         let request = Request::Create {
             id: id.into(),
-            config: Json::new(config)?,
+            config: Json::new(&config)?,
+            filter,
             stdio,
         };
         match self.call(&request).await? {
@@ -155,9 +176,11 @@ impl Agent {
     /// [`Self::create`] and [`Created::start`] at once.
     pub async fn run(&self, id: &str, config: &TaskConfig, streams: Streams) -> Result<Started> {
         let (stdio, ends) = self.streams(streams, config.terminal)?;
+        let (config, filter) = compile(config)?;
         let request = Request::Run {
             id: id.into(),
-            config: Json::new(config)?,
+            config: Json::new(&config)?,
+            filter,
             stdio,
         };
         self.launch(request, self.process(id, None), ends).await

@@ -273,3 +273,13 @@ pub struct MachineStats {
     /// Disks.
     pub disks: Vec<DiskStats>,
 }
+
+/// A compiled system call filter (`coracle_seccomp::Program`): compiling is the host's work, which has
+/// the code for it at hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filter {
+    /// Of `seccomp(2)`.
+    pub flags: u32,
+    /// The instructions, one in each word.
+    pub words: Vec<u64>,
+}

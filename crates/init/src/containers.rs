@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use coracle_guest::{Call, Channel, Event, Events, Failure, Reply, Stdio};
+use coracle_guest::{Call, Channel, Event, Events, Failure, Filter, Reply, Stdio};
 use coracle_sandbox::{ExitFuture, Launched, Process, ProcessSandbox, Sandbox, Streams};
+use coracle_seccomp::Program;
 use coracle_task::{ErrorKind, ExecConfig, TaskConfig};
 use oci_spec::runtime::Process as OciProcess;
 
@@ -123,6 +124,7 @@ impl Containers {
         &self,
         id: &str,
         mut config: TaskConfig,
+        filter: Option<Filter>,
         stdio: Stdio,
         call: &Call,
     ) -> Result<(Arc<Container>, i32)> {
@@ -134,8 +136,9 @@ impl Containers {
                 let message = format!("there is a container {id} already");
                 return Err(Failure::new(ErrorKind::AlreadyExists, message));
             }
+            let filter = filter.map(|filter| Program::from_words(filter.flags, &filter.words));
             let container = Arc::new(Container {
-                sandbox: ProcessSandbox::new(&config),
+                sandbox: ProcessSandbox::new(&config).with_filter(filter),
                 config,
                 state: Mutex::default(),
             });

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use coracle_guest::Failure;
 use coracle_sandbox::{ProcessSandbox, Sandbox, Streams};
+use coracle_seccomp::Program;
 use coracle_task::{Rootfs, TaskConfig};
 use oci_spec::runtime::Capabilities;
 
@@ -25,11 +26,12 @@ pub(crate) async fn prepare() -> Result<()> {
     let dir = Path::new(RUN).join(ID);
     let made = run(&dir).await;
     fs::remove_dir_all(&dir).during(|| "remove the first container")?;
+    ProcessSandbox::prepare().map_err(sandbox)?;
     rustix::fs::sync();
     made
 }
 
-/// A container as the engine makes them, with the system call filter that they have.
+/// A container as the engine makes them.
 fn config(dir: &Path) -> Result<TaskConfig> {
     let mut config: TaskConfig = serde_json::from_str(include_str!("warm.json"))
         .map_err(|error| Failure::internal(error.to_string()))?;
@@ -38,11 +40,13 @@ fn config(dir: &Path) -> Result<TaskConfig> {
         upper: dir.join("upper"),
         work: dir.join("work"),
     };
-    let filter = coracle_seccomp::default_profile(&Capabilities::default());
-    if let (Ok(filter), Some(linux)) = (filter, config.spec.linux_mut()) {
-        linux.set_seccomp(Some(filter));
-    }
     Ok(config)
+}
+
+/// The filter of such a container.
+fn filter() -> Option<Program> {
+    let profile = coracle_seccomp::default_profile(&Capabilities::default()).ok()?;
+    coracle_seccomp::compile(&profile).ok()
 }
 
 async fn run(dir: &Path) -> Result<()> {
@@ -59,7 +63,7 @@ async fn run(dir: &Path) -> Result<()> {
         stdin: false,
         output: true,
     };
-    let container = ProcessSandbox::new(&config);
+    let container = ProcessSandbox::new(&config).with_filter(filter());
     let ended = async {
         container.create(streams).await.map_err(sandbox)?;
         let mut launched = container.start().await.map_err(sandbox)?;

@@ -59,16 +59,28 @@ pub(crate) fn run() -> io::Result<()> {
 impl Service for Agent {
     async fn call(&self, request: Request, call: &Call) -> Result<Reply> {
         match request {
-            Request::Create { id, config, stdio } => {
-                let created = self.containers.create(&id, config.read()?, stdio, call);
+            Request::Create {
+                id,
+                config,
+                filter,
+                stdio,
+            } => {
+                let config = config.read()?;
+                let created = self.containers.create(&id, config, filter, stdio, call);
                 return Ok(Reply::Pid(created.await?.1));
             }
             Request::Start { id } => {
                 let container = self.containers.get(&id)?;
                 return self.containers.start(&id, &container, &self.events).await;
             }
-            Request::Run { id, config, stdio } => {
-                let created = self.containers.create(&id, config.read()?, stdio, call);
+            Request::Run {
+                id,
+                config,
+                filter,
+                stdio,
+            } => {
+                let config = config.read()?;
+                let created = self.containers.create(&id, config, filter, stdio, call);
                 let (container, _) = created.await?;
                 return self.containers.start(&id, &container, &self.events).await;
             }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use coracle_seccomp::{Instruction, Program};
+use coracle_seccomp::Program;
 use oci_spec::runtime::{LinuxPersonality, Process, Spec};
 use serde::{Deserialize, Serialize};
 
@@ -84,36 +84,25 @@ pub(crate) struct Filter {
     code: Vec<u64>,
 }
 
-impl From<Program> for Filter {
-    fn from(program: Program) -> Filter {
-        let pack = |i: &Instruction| {
-            u64::from(i.code) << 48 | u64::from(i.jt) << 40 | u64::from(i.jf) << 32 | u64::from(i.k)
-        };
+impl From<&Program> for Filter {
+    fn from(program: &Program) -> Filter {
         Filter {
             flags: program.flags,
-            code: program.filter.iter().map(pack).collect(),
+            code: program.words(),
         }
     }
 }
 
 impl From<Filter> for Program {
     fn from(filter: Filter) -> Program {
-        let unpack = |packed: &u64| Instruction {
-            code: (packed >> 48) as u16,
-            jt: (packed >> 40) as u8,
-            jf: (packed >> 32) as u8,
-            k: *packed as u32,
-        };
-        Program {
-            flags: filter.flags,
-            filter: filter.code.iter().map(unpack).collect(),
-        }
+        Program::from_words(filter.flags, &filter.code)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use coracle_seccomp::Instruction;
 
     #[test]
     fn filters_survive_the_wire() {
@@ -126,6 +115,6 @@ mod tests {
                 k: 0xdead_beef,
             }],
         };
-        assert_eq!(Program::from(Filter::from(program.clone())), program);
+        assert_eq!(Program::from(Filter::from(&program)), program);
     }
 }

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio as ChildStdio};
 
+use coracle_seccomp::Program;
 use oci_spec::runtime::{LinuxIdMapping, LinuxSeccomp};
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
@@ -105,7 +106,8 @@ fn create_by(helper: Helper, request: &InitRequest) -> Result<Created, Error> {
         stdio: streams(&request.stdio),
     };
     let mut launch = Launch::begin(helper, job, &request.stdio, None)?;
-    launch.until_ready(new_user.then_some(&maps), seccomp.as_ref())?;
+    let filter = Filtering::of(request.filter.as_ref(), seccomp.as_ref());
+    launch.until_ready(new_user.then_some(&maps), filter)?;
     Ok(Created(launch))
 }
 
@@ -124,7 +126,8 @@ fn exec_by(helper: Helper, request: &ExecRequest) -> Result<Process, Error> {
         stdio: streams(&request.stdio),
     };
     let mut launch = Launch::begin(helper, job, &request.stdio, Some(pidfd.as_fd()))?;
-    launch.until_ready(None, request.seccomp.as_ref())?;
+    let filter = Filtering::of(request.filter.as_ref(), request.seccomp.as_ref());
+    launch.until_ready(None, filter)?;
     launch.until_executed()?;
     launch.into_process()
 }
@@ -225,6 +228,22 @@ struct Maps {
     gids: Vec<LinuxIdMapping>,
 }
 
+/// Which system calls are refused.
+#[derive(Clone, Copy)]
+enum Filtering<'r> {
+    Nothing,
+    By(&'r Program),
+    /// As a profile says that isn't compiled yet.
+    As(&'r LinuxSeccomp),
+}
+
+impl<'r> Filtering<'r> {
+    fn of(filter: Option<&'r Program>, seccomp: Option<&'r LinuxSeccomp>) -> Filtering<'r> {
+        let profile = seccomp.map_or(Filtering::Nothing, Filtering::As);
+        filter.map_or(profile, Filtering::By)
+    }
+}
+
 /// A launch under way. Whatever it started dies with it.
 #[derive(Debug)]
 struct Launch {
@@ -262,23 +281,24 @@ impl Launch {
         }
     }
 
-    fn send_filter(&self, seccomp: Option<&LinuxSeccomp>) -> Result<(), Error> {
-        let filter = seccomp
-            .map(coracle_seccomp::compile)
-            .transpose()
-            .map_err(|error| Error::Invalid(format!("linux.seccomp: {error}")))?;
-        self.order(&Order::Filter(filter.map(Into::into)), &[])
+    fn send_filter(&self, filter: Filtering<'_>) -> Result<(), Error> {
+        let filter = match filter {
+            Filtering::Nothing => None,
+            Filtering::By(program) => Some(program.into()),
+            Filtering::As(seccomp) => {
+                let compiled = coracle_seccomp::compile(seccomp);
+                let invalid = |error| Error::Invalid(format!("linux.seccomp: {error}"));
+                Some((&compiled.map_err(invalid)?).into())
+            }
+        };
+        self.order(&Order::Filter(filter), &[])
     }
 
     /// Answers the helper until all is done but the last step. The filter is compiled while the
     /// helper works.
-    fn until_ready(
-        &mut self,
-        maps: Option<&Maps>,
-        seccomp: Option<&LinuxSeccomp>,
-    ) -> Result<(), Error> {
+    fn until_ready(&mut self, maps: Option<&Maps>, filter: Filtering<'_>) -> Result<(), Error> {
         if maps.is_none() {
-            self.send_filter(seccomp)?;
+            self.send_filter(filter)?;
         }
         loop {
             let (report, mut fds) = match wire::receive(self.socket.as_fd()) {
@@ -294,7 +314,7 @@ impl Launch {
                         idmap::write(self.process.id(), &maps.uids, &maps.gids)?;
                     }
                     self.order(&Order::Mapped, &[])?;
-                    self.send_filter(seccomp)?;
+                    self.send_filter(filter)?;
                 }
                 Report::Child(pid) => self.adopt(pid)?,
                 Report::Console => self.console = fds.pop(),

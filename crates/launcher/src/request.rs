@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use coracle_seccomp::Program;
 use oci_spec::runtime::{LinuxPersonality, LinuxSeccomp, Process, Spec};
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,8 @@ pub struct InitRequest {
     /// The container. `root.path`, `linux.resources` and `linux.cgroupsPath` are not looked at:
     /// `rootfs` and `cgroup` stand for them, and limits are the control group's owner's affair.
     pub spec: Spec,
+    /// The system call filter, if it is compiled already: stands in for `linux.seccomp`.
+    pub filter: Option<Program>,
     /// The root file system.
     pub rootfs: Rootfs,
     /// Directories of control groups (of every version 1 controller, or one of version 2, or
@@ -94,6 +97,8 @@ pub struct ExecRequest {
     pub default_home: bool,
     /// The system call filter, which is the container's (`linux.seccomp`) unless it's privileged.
     pub seccomp: Option<LinuxSeccomp>,
+    /// As in [`InitRequest`].
+    pub filter: Option<Program>,
     /// The execution domain, which is the container's (`linux.personality`).
     pub personality: Option<LinuxPersonality>,
     /// As in [`InitRequest`]. In a pid namespace of the container's own it ends with its first

@@ -70,6 +70,30 @@ pub struct Program {
 }
 
 impl Program {
+    /// The program of [`Program::words`] and its flags.
+    #[must_use]
+    pub fn from_words(flags: u32, words: &[u64]) -> Program {
+        let unpack = |word: &u64| Instruction {
+            code: (word >> 48) as u16,
+            jt: (word >> 40) as u8,
+            jf: (word >> 32) as u8,
+            k: *word as u32,
+        };
+        Program {
+            filter: words.iter().map(unpack).collect(),
+            flags,
+        }
+    }
+
+    /// Every instruction packed into one number, to be sent elsewhere.
+    #[must_use]
+    pub fn words(&self) -> Vec<u64> {
+        let pack = |i: &Instruction| {
+            u64::from(i.code) << 48 | u64::from(i.jt) << 40 | u64::from(i.jf) << 32 | u64::from(i.k)
+        };
+        self.filter.iter().map(pack).collect()
+    }
+
     /// Loads the filter into the calling thread (all threads, if the profile asks for `TSYNC`).
     ///
     /// The thread needs `no_new_privs` or `CAP_SYS_ADMIN` in its user namespace. Safe to call

@@ -163,6 +163,7 @@ impl Bundle {
         InitRequest {
             id: "test".into(),
             spec,
+            filter: None,
             rootfs: Rootfs::Bind(self.root()),
             cgroup: None,
             user: None,
@@ -294,6 +295,7 @@ impl Sleeper {
             groups: Vec::new(),
             default_home: true,
             seccomp: None,
+            filter: None,
             personality: None,
             die_with_caller: false,
             stdio: Stdio::default(),

@@ -4,6 +4,9 @@
 //! thread that serves everything, which ends with this program; what takes longer is not.
 
 use std::os::fd::OwnedFd;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 
 use coracle_launcher::Created;
 use coracle_launcher::Error;
@@ -21,9 +24,26 @@ pub(crate) struct Pending {
     created: Created,
 }
 
+/// A helper that was started before anybody knew what for.
+static SPARE: Mutex<Option<Helper>> = Mutex::new(None);
+
+fn spare() -> MutexGuard<'static, Option<Helper>> {
+    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts the helper of the next container, whichever it is.
+pub(crate) fn prepare() -> Result<(), Error> {
+    let helper = Helper::start("container")?;
+    *spare() = Some(helper);
+    Ok(())
+}
+
 /// Makes a container.
 pub(crate) async fn create(request: InitRequest) -> Result<Pending, Error> {
-    let helper = Helper::start(&request.id)?;
+    let helper = match spare().take() {
+        Some(helper) => helper,
+        None => Helper::start(&request.id)?,
+    };
     blocking(move || {
         // The request's copies of the process' streams go with it: with them open its output
         // would never end.

@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use coracle_cgroup::Cgroup;
 use coracle_cgroup::Hierarchy;
 use coracle_cgroup::OomWatcher;
+use coracle_seccomp::Program;
 use coracle_task::ErrorKind;
 use coracle_task::ExecConfig;
 use coracle_task::Rootfs;
@@ -35,7 +36,6 @@ use crate::SandboxError;
 use crate::Streams;
 use child::Child;
 use launch::Pending;
-use orphans::Orphans;
 use stragglers::Stragglers;
 use streams::Ends;
 use streams::Terminal;
@@ -49,9 +49,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// mounted for it is in its own mount namespace and goes with its last process.
 pub struct ProcessSandbox {
     config: TaskConfig,
+    /// Stands in for the specification's.
+    filter: Option<Program>,
     /// Whether the processes' namespace is the container's own: then it ends with its init.
     own_pids: bool,
-    orphans: Arc<Orphans>,
     state: Mutex<State>,
     oom: tokio::sync::Mutex<Option<AsyncFd<OomWatcher>>>,
 }
@@ -71,10 +72,26 @@ impl ProcessSandbox {
         Self {
             own_pids: request::has_own_pids(&config.spec),
             config: config.clone(),
-            orphans: Arc::default(),
+            filter: None,
             state: Mutex::default(),
             oom: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// With a system call filter that is compiled already, in place of the specification's.
+    #[must_use]
+    pub fn with_filter(mut self, filter: Option<Program>) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// Does in advance what can be done for the next container of this process before it is known:
+    /// for a machine that is copied then. On a thread that lives as long as the process.
+    ///
+    /// # Errors
+    /// If the process can't execute its own program.
+    pub fn prepare() -> Result<()> {
+        launch::prepare().map_err(from_launcher)
     }
 
     /// Makes the cgroup, limits first, so that nothing ever runs without them.
@@ -122,11 +139,10 @@ impl ProcessSandbox {
         terminal: Option<Terminal>,
     ) -> Result<(Arc<Child>, Launched)> {
         let pid = process.pid;
-        self.orphans.awaited(pid);
+        orphans::awaited(pid);
         let child = Child::new(pid, process.pidfd, terminal).map_err(io("watch the process"))?;
         let child = Arc::new(child);
-        let orphans = self.orphans.clone();
-        let exit: ExitFuture = Box::pin(child.exit(async move { orphans.done(pid) }));
+        let exit: ExitFuture = Box::pin(child.exit(async move { orphans::done(pid) }));
         let launched = Launched {
             process: child.clone(),
             stdin: ends.stdin,
@@ -158,12 +174,11 @@ impl Sandbox for ProcessSandbox {
             true => Default::default(),
             false => streams::pipes(streams).map_err(io("make pipes"))?,
         };
-        let request = request::init(&self.config, cgroup.paths(), stdio);
-        let mut pending = {
-            let _launching = self.orphans.launching();
-            launch::create(request).await.map_err(from_launcher)?
-        };
+        let request = request::init(&self.config, self.filter.clone(), cgroup.paths(), stdio);
+        let _launching = orphans::launching();
+        let mut pending = launch::create(request).await.map_err(from_launcher)?;
         let pid = pending.pid;
+        orphans::awaited(pid);
         let mut terminal = None;
         if let Some(console) = pending.console.take() {
             let made = Terminal::new(console).map_err(io("take the terminal"))?;
@@ -180,15 +195,17 @@ impl Sandbox for ProcessSandbox {
             created.ok_or_else(|| SandboxError::state("the container is not created"))?;
         let cgroup = self.cgroup()?;
         let stragglers = (!self.own_pids && cgroup.is_none()).then(|| Stragglers::of(pending.pid));
-        let process = {
-            let _launching = self.orphans.launching();
-            pending.start().await.map_err(from_launcher)?
-        };
+        let _launching = orphans::launching();
+        let pid = pending.pid;
+        let process = pending.start().await.map_err(|error| {
+            // It was reaped when it was dropped.
+            orphans::done(pid);
+            from_launcher(error)
+        })?;
         let (child, mut launched) = self.launched(process, ends, terminal)?;
         self.lock().init = Some(child);
         if !self.own_pids {
-            let orphans = self.orphans.clone();
-            tokio::spawn(async move { orphans.reap().await });
+            tokio::spawn(orphans::reap());
             let stragglers = stragglers.transpose().unwrap_or_else(|error| {
                 let problem = "what the first process leaves behind will run on";
                 launched.warnings.push(format!("{problem}: {error}"));
@@ -218,11 +235,10 @@ impl Sandbox for ProcessSandbox {
             true => Default::default(),
             false => streams::pipes(streams).map_err(io("make pipes"))?,
         };
-        let request = request::exec(&self.config, config, init.pid(), cgroup.paths(), stdio);
-        let mut process = {
-            let _launching = self.orphans.launching();
-            launch::exec(request).await.map_err(from_launcher)?
-        };
+        let (filter, paths) = (self.filter.clone(), cgroup.paths());
+        let request = request::exec(&self.config, config, filter, init.pid(), paths, stdio);
+        let _launching = orphans::launching();
+        let mut process = launch::exec(request).await.map_err(from_launcher)?;
         let mut terminal = None;
         if let Some(console) = process.console.take() {
             let made = Terminal::new(console).map_err(io("take the terminal"))?;
@@ -322,7 +338,11 @@ impl Sandbox for ProcessSandbox {
         let again = cgroup.clone();
         let deleted = blocking(move || {
             // A container that was made and not started dies with this.
-            drop(created);
+            if let Some((pending, ..)) = created {
+                let pid = pending.pid;
+                drop(pending);
+                orphans::done(pid);
+            }
             if !cgroup.is_none() {
                 cgroup.kill(PATIENCE)?;
             }

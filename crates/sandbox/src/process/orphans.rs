@@ -1,5 +1,8 @@
-//! Processes that lost their parent and became ours, which happens where the container has no
+//! Processes that lost their parent and became ours, which happens where a container has no
 //! process namespace of its own: nobody else would take their exit status.
+//!
+//! They are this process' affair, not one container's: what one container leaves behind ends while
+//! the next one is launched.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,71 +16,85 @@ use rustix::process::WaitIdOptions;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
-/// Knows which children are awaited by somebody.
-#[derive(Debug, Default)]
-pub(crate) struct Orphans {
-    state: Mutex<State>,
-}
+/// Which children of this process are awaited by somebody.
+static STATE: Mutex<State> = Mutex::new(State {
+    awaited: BTreeSet::new(),
+    launches: 0,
+    reaps: false,
+});
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     awaited: BTreeSet<i32>,
-    /// Launches under way: their helpers are children that aren't in `awaited`.
+    /// Launches under way, of all containers: their helpers are children that aren't in `awaited`.
     launches: usize,
+    /// Whether orphans are reaped already.
+    reaps: bool,
 }
 
 /// A launch under way.
-pub(crate) struct Launching<'a>(&'a Orphans);
+pub(crate) struct Launching(());
 
-impl Orphans {
-    /// Until this is dropped nothing is reaped.
-    pub(crate) fn launching(&self) -> Launching<'_> {
-        self.lock().launches += 1;
-        Launching(self)
+/// Until this is dropped nothing is reaped.
+pub(crate) fn launching() -> Launching {
+    lock().launches += 1;
+    Launching(())
+}
+
+/// Somebody awaits this child.
+pub(crate) fn awaited(pid: i32) {
+    lock().awaited.insert(pid);
+}
+
+/// It is being reaped.
+pub(crate) fn done(pid: i32) {
+    lock().awaited.remove(&pid);
+}
+
+/// Reaps orphans as they end, for ever; nothing if that is done already.
+pub(crate) async fn reap() {
+    if std::mem::replace(&mut lock().reaps, true) {
+        return;
     }
-
-    /// Somebody awaits this child.
-    pub(crate) fn awaited(&self, pid: i32) {
-        self.lock().awaited.insert(pid);
-    }
-
-    /// It is being reaped.
-    pub(crate) fn done(&self, pid: i32) {
-        self.lock().awaited.remove(&pid);
-    }
-
-    /// Reaps orphans as they end, for ever.
-    pub(crate) async fn reap(&self) {
-        let Ok(mut children) = signal(SignalKind::child()) else {
-            return;
-        };
-        while children.recv().await.is_some() {
-            self.reap_ended();
-        }
-    }
-
-    fn reap_ended(&self) {
-        let state = self.lock();
-        if state.launches > 0 {
-            // The next signal will do.
-            return;
-        }
-        let orphans = children().filter(|pid| !state.awaited.contains(pid));
-        for pid in orphans.filter_map(Pid::from_raw) {
-            // One that lives is passed over.
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-            let _ = rustix::process::waitid(WaitId::Pid(pid), options);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    // With the event loop this may end, and another begin.
+    let _over = Reaping;
+    let Ok(mut children) = signal(SignalKind::child()) else {
+        return;
+    };
+    while children.recv().await.is_some() {
+        reap_ended();
     }
 }
 
-impl Drop for Launching<'_> {
+struct Reaping;
+
+impl Drop for Reaping {
     fn drop(&mut self) {
-        self.0.lock().launches -= 1;
+        lock().reaps = false;
+    }
+}
+
+fn reap_ended() {
+    let state = lock();
+    if state.launches > 0 {
+        // The next signal will do.
+        return;
+    }
+    let orphans = children().filter(|pid| !state.awaited.contains(pid));
+    for pid in orphans.filter_map(Pid::from_raw) {
+        // One that lives is passed over.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let _ = rustix::process::waitid(WaitId::Pid(pid), options);
+    }
+}
+
+fn lock() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Launching {
+    fn drop(&mut self) {
+        lock().launches -= 1;
     }
 }
 

@@ -9,6 +9,7 @@ use coracle_cgroup::OomWatcher;
 use coracle_launcher::ExecRequest;
 use coracle_launcher::InitRequest;
 use coracle_launcher::Stdio;
+use coracle_seccomp::Program;
 use coracle_task::ExecConfig;
 use coracle_task::Rootfs;
 use coracle_task::TaskConfig;
@@ -20,7 +21,12 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// The container's first process.
-pub(crate) fn init(config: &TaskConfig, cgroup: Vec<PathBuf>, stdio: Stdio) -> InitRequest {
+pub(crate) fn init(
+    config: &TaskConfig,
+    filter: Option<Program>,
+    cgroup: Vec<PathBuf>,
+    stdio: Stdio,
+) -> InitRequest {
     let mut spec = config.spec.clone();
     if let Some(process) = spec.process_mut() {
         set_terminal(process, config.terminal, config.console_size);
@@ -28,6 +34,7 @@ pub(crate) fn init(config: &TaskConfig, cgroup: Vec<PathBuf>, stdio: Stdio) -> I
     InitRequest {
         id: config.id.clone(),
         spec,
+        filter,
         rootfs: rootfs(config),
         cgroup: Some(cgroup),
         user: config.user.clone(),
@@ -43,6 +50,7 @@ pub(crate) fn init(config: &TaskConfig, cgroup: Vec<PathBuf>, stdio: Stdio) -> I
 pub(crate) fn exec(
     config: &TaskConfig,
     exec: &ExecConfig,
+    filter: Option<Program>,
     init_pid: i32,
     cgroup: Vec<PathBuf>,
     stdio: Stdio,
@@ -67,6 +75,7 @@ pub(crate) fn exec(
         groups: exec.groups.clone(),
         default_home: true,
         seccomp: linux.and_then(|linux| linux.seccomp().clone()),
+        filter,
         personality: linux.and_then(|linux| linux.personality().clone()),
         die_with_caller: true,
         stdio,
