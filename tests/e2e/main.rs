@@ -32,4 +32,5 @@ mod run_security;
 mod sharing;
 mod system;
 mod tree;
+mod vm;
 mod volumes;

@@ -58,6 +58,17 @@ pub fn docker_major() -> u32 {
 /// If it isn't built.
 #[must_use]
 pub fn binary(name: &str) -> PathBuf {
+    find(name).unwrap_or_else(|path| panic!("{} is missing: run `make test` first", path.display()))
+}
+
+/// Where an executable of the project is; or would be.
+///
+/// # Errors
+/// Its path, if it isn't built.
+///
+/// # Panics
+/// If the tests' own executable is nowhere.
+pub fn find(name: &str) -> Result<PathBuf, PathBuf> {
     let own = std::env::current_exe().expect("the tests' own executable");
     let dir = own
         .parent()
@@ -67,10 +78,5 @@ pub fn binary(name: &str) -> PathBuf {
         Some(dir) => PathBuf::from(dir).join(name),
         None => dir.join(name),
     };
-    assert!(
-        path.exists(),
-        "{} is missing: run `make build-test` first",
-        path.display()
-    );
-    path
+    if path.exists() { Ok(path) } else { Err(path) }
 }

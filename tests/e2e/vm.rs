@@ -1,0 +1,224 @@
+//! Containers in virtual machines, named like the integration cases of Apple's `containerization`
+//! where one of them checks the same.
+//!
+//! A daemon's first machine has to boot, and templates are made while it runs: so there are few
+//! tests, each with one daemon and many cases. Every case is told with the time that it took.
+//!
+//! - `CORACLE_TEST_KERNEL`: what `coracle system kernel install` is given; else what `fixtures/kernel`
+//!   has.
+//! - `CORACLE_VM_CASES`: only cases whose name holds this.
+
+mod copy;
+mod crash;
+mod disk;
+mod limits;
+mod mounts;
+mod network;
+mod process;
+mod security;
+mod streams;
+
+use std::ops::Deref;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use coracle_tests::{Daemon, Options, fixture, output};
+use serde_json::json;
+
+/// What is known to fail, and why. A line goes away with its fault.
+const KNOWN: &[(&str, &str)] = &[(
+    "container_connect_and_disconnect", "a machine that runs gets no further network card",
+)];
+
+/// Cases at once: each is a machine or a few.
+const WORKERS: usize = 3;
+
+type Case = (&'static str, fn(&Daemon));
+
+/// Cases of functions, by their names.
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name as fn(&coracle_tests::Daemon))),*] };
+}
+use cases;
+
+/// Runs all cases on one daemon of virtual machines.
+#[track_caller]
+fn run(cases: &[Case]) {
+    let Some(d) = daemon() else { return };
+    let wanted = std::env::var("CORACLE_VM_CASES").unwrap_or_default();
+    let cases: Vec<_> = cases
+        .iter()
+        .filter(|(name, _)| name.contains(&wanted))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                while let Some((name, case)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if !passes(name, || case(&d)) {
+                        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                        failed.push(*name);
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    assert!(failed.is_empty(), "failed: {failed:?}");
+    output::wait_until("no machine is left", || machines(&d).is_empty());
+}
+
+/// QEMU's processes for containers of this daemon. They have namespaces, users and directories of
+/// their own, and are named after their containers, which the daemon's log tells of.
+fn machines(d: &Daemon) -> Vec<i32> {
+    let log = d.log();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let mut words = line.split('\0');
+        let is_qemu = words
+            .next()
+            .is_some_and(|word| word.contains("qemu-system"));
+        let mut words = words.skip_while(|word| *word != "-name").skip(1);
+        let name = words.next().and_then(|name| name.split(',').next());
+        if is_qemu && name.is_some_and(|name| !name.is_empty() && log.contains(name)) {
+            found.extend(
+                entry
+                    .file_name()
+                    .to_str()
+                    .and_then(|pid| pid.parse::<i32>().ok()),
+            );
+        }
+    }
+    found
+}
+
+/// Runs a case and tells how it went; one that is known to fail passes.
+fn passes(name: &str, case: impl FnOnce()) -> bool {
+    let known = KNOWN.iter().find(|(known, _)| *known == name);
+    let begun = Instant::now();
+    let passed = std::panic::catch_unwind(AssertUnwindSafe(case)).is_ok();
+    let took = begun.elapsed().as_millis();
+    match (passed, known) {
+        (true, None) => eprintln!("case {name}: good, {took} ms"),
+        (true, Some(_)) => eprintln!("case {name}: good, though known to fail, {took} ms"),
+        (false, Some((_, why))) => eprintln!("case {name}: known to fail: {why}"),
+        (false, None) => eprintln!("case {name}: FAILED, {took} ms"),
+    }
+    passed || known.is_some()
+}
+
+/// A daemon whose containers are virtual machines, with their kernel and template; nothing, told with
+/// the reason, where there can be none.
+fn daemon() -> Option<Daemon> {
+    if let Some(why) = obstacle() {
+        eprintln!("skipped: {why}");
+        return None;
+    }
+    let Some(kernel) = kernel() else {
+        eprintln!("skipped: there is no kernel for virtual machines; run fixtures/kernel");
+        return None;
+    };
+    let flags = ["--accelerator", "tcg", "--default-runtime", "vm"];
+    let d = Daemon::with(Options {
+        args: flags.map(str::to_owned).to_vec(),
+        ..Options::default()
+    })?;
+    let spec = json!({"Path": kernel});
+    let reply = d.api("POST", "/api/v1/kernels", Some(&spec));
+    assert!(reply.status < 300, "{reply:?}");
+    output::wait_for("there is a template", Duration::from_secs(120), || {
+        templates(&d) > 0
+    });
+    Some(d)
+}
+
+/// How many templates are whole.
+fn templates(d: &Daemon) -> usize {
+    let all = std::fs::read_dir(d.dir().join("data/machines/templates"));
+    let whole = |path: PathBuf| path.join("template.json").exists();
+    all.into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| whole(entry.path()))
+        .count()
+}
+
+fn obstacle() -> Option<String> {
+    let qemu = Command::new("qemu-system-x86_64").arg("--version").output();
+    if qemu.is_err() {
+        return Some("there is no qemu-system-x86_64; install qemu-system-x86".into());
+    }
+    fixture::find("coracle-init")
+        .err()
+        .map(|path| format!("there is no {}; scripts/test builds it", path.display()))
+}
+
+fn kernel() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("CORACLE_TEST_KERNEL") {
+        return Some(path.into());
+    }
+    let script = fixture::repository().join("fixtures/kernel");
+    let found = Command::new(script).arg("--any").output().ok()?;
+    let path = PathBuf::from(String::from_utf8(found.stdout).ok()?.trim());
+    (found.status.success() && path.exists()).then_some(path)
+}
+
+/// A container that sleeps, removed at the end of this.
+struct Guest<'a> {
+    d: &'a Daemon,
+    id: String,
+}
+
+impl<'a> Guest<'a> {
+    /// Starts one.
+    #[track_caller]
+    fn new(d: &'a Daemon, flags: &[&str]) -> Self {
+        Self {
+            d,
+            id: d.sleeper(flags),
+        }
+    }
+
+    /// Starts one that runs a script.
+    #[track_caller]
+    fn sh(d: &'a Daemon, flags: &[&str], script: &str) -> Self {
+        let command = ["busybox", "sh", "-c", script];
+        let line = [&["run", "-d"], flags, &command];
+        Self {
+            d,
+            id: d.ok(&line.concat()),
+        }
+    }
+
+    /// Takes one that was made otherwise.
+    fn of(d: &'a Daemon, id: impl Into<String>) -> Self {
+        Self { d, id: id.into() }
+    }
+
+    /// Runs a script in it.
+    #[track_caller]
+    fn exec(&self, script: &str) -> String {
+        self.d.ok(&["exec", &self.id, "sh", "-c", script])
+    }
+}
+
+impl Deref for Guest<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Drop for Guest<'_> {
+    fn drop(&mut self) {
+        self.d.docker(&["rm", "-f", "-v", &self.id]);
+    }
+}

@@ -1,0 +1,136 @@
+//! The writable disk of a container: its size, what is on it, images made of it.
+
+use coracle_tests::{Daemon, output};
+
+use super::{Guest, cases, run};
+
+#[test]
+fn disks() {
+    run(cases![
+        container_writable_layer, container_writable_layer_preserves_lower,
+        container_writable_layer_reads_from_lower, container_writable_layer_size, container_diff,
+        container_export, container_commit, container_mount_tmpfs,
+        container_writable_layer_keeps_what_was_synced,
+    ]);
+}
+
+fn container_writable_layer(d: &Daemon) {
+    let guest = Guest::new(d, &[]);
+    guest.exec("mkdir -p /a/b; head -c 3000000 /dev/zero >/a/b/c; ln /a/b/c /a/d; chown 33:7 /a/d");
+    d.ok(&["restart", "-t", "0", &guest]);
+    assert_eq!(guest.exec("stat -c '%s %u %g %h' /a/b/c"), "3000000 33 7 2");
+}
+
+/// What one container changes of its image, another one doesn't see.
+fn container_writable_layer_preserves_lower(d: &Daemon) {
+    let change = "echo x >>/etc/passwd; rm /etc/group; mv /var/www /var/moved; ls -d /var/moved";
+    assert_eq!(d.sh(&[], change), "/var/moved");
+    let seen = d.sh(&[], "tail -n 1 /etc/passwd; ls -d /etc/group /var/www");
+    assert!(
+        seen.starts_with("nobody:") && seen.ends_with("/etc/group\n/var/www"),
+        "{seen}"
+    );
+}
+
+fn container_writable_layer_reads_from_lower(d: &Daemon) {
+    let script = "stat -c '%a %u' /tmp /root /etc/shadow /var/www | tr '\\n' ' '";
+    assert_eq!(d.sh(&[], script), "1777 0 700 0 640 0 755 33");
+}
+
+fn container_writable_layer_size(d: &Daemon) {
+    let flags = ["--storage-opt", "size=64m"];
+    let script = "dd if=/dev/zero of=/full bs=1M count=80 2>&1; rm /full; echo again >/x; cat /x";
+    let seen = d.sh(&flags, script);
+    assert!(seen.contains("No space left on device"), "{seen}");
+    assert!(seen.ends_with("again"), "{seen}");
+}
+
+fn container_diff(d: &Daemon) {
+    let guest = Guest::new(d, &[]);
+    guest.exec("echo x >/new; echo x >>/etc/passwd; rm /etc/group; rm -r /var/www");
+    let wanted = [
+        "A /new", "C /etc", "C /etc/passwd", "D /etc/group", "C /var", "D /var/www",
+    ];
+    for stop in [false, true] {
+        if stop {
+            d.ok(&["kill", &guest]);
+        }
+        let text = d.ok(&["diff", &guest]);
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.sort_unstable();
+        let mut wanted = wanted;
+        wanted.sort_unstable();
+        assert_eq!(lines, wanted, "stopped: {stop}");
+    }
+}
+
+fn container_export(d: &Daemon) {
+    let guest = Guest::new(d, &[]);
+    guest.exec("echo exported >/new; rm /etc/group");
+    for stop in [false, true] {
+        if stop {
+            d.ok(&["kill", &guest]);
+        }
+        let tar = d.dir().join(format!("export-{stop}.tar"));
+        d.ok(&["export", "-o", &tar.to_string_lossy(), &guest]);
+        let tar = tar.to_string_lossy();
+        let list = output::run(std::process::Command::new("tar").args(["-tf", &tar]), b"").ok();
+        for name in ["new", "etc/passwd", "bin/busybox", "var/www/"] {
+            assert!(list.lines().any(|line| line == name), "{name}: {list}");
+        }
+        assert!(!list.contains("etc/group\n"), "{list}");
+    }
+}
+
+fn container_commit(d: &Daemon) {
+    let guest = Guest::new(d, &[]);
+    guest.exec("echo committed >/new; rm /etc/group; chown 33 /new");
+    d.ok(&[
+        "commit", "-c", "CMD [\"cat\", \"/new\"]", &guest, "vm-commit:running",
+    ]);
+    assert_eq!(d.ok(&["run", "--rm", "vm-commit:running"]), "committed");
+    guest.exec("echo more >>/new");
+    d.ok(&["kill", &guest]);
+    d.ok(&["commit", &guest, "vm-commit:stopped"]);
+    let script = "cat /new; stat -c %u /new; ls /etc/group 2>/dev/null; true";
+    // What one kind of container made runs as the other kind.
+    for runtime in ["vm", "process"] {
+        let line = [
+            "run", "--rm", "--runtime", runtime, "vm-commit:stopped", "sh", "-c", script,
+        ];
+        assert_eq!(d.ok(&line), "committed\nmore\n33", "{runtime}");
+    }
+    drop(guest);
+    d.ok(&["rmi", "vm-commit:running", "vm-commit:stopped"]);
+}
+
+fn container_mount_tmpfs(d: &Daemon) {
+    let seen = d.sh(
+        &["--tmpfs", "/t:size=1m,mode=1770,noexec"],
+        "stat -c %a /t; grep ' /t ' /proc/mounts; dd if=/dev/zero of=/t/x bs=1M count=2 2>&1; true",
+    );
+    assert!(seen.starts_with("1770\ntmpfs /t tmpfs"), "{seen}");
+    assert!(
+        seen.contains("noexec") && seen.contains("size=1024k"),
+        "{seen}"
+    );
+    assert!(seen.contains("No space left on device"), "{seen}");
+    let mount = "type=tmpfs,destination=/m,tmpfs-size=2m";
+    assert_eq!(
+        d.sh(&["--mount", mount], "df -k /m | awk 'END {print $2}'"),
+        "2048"
+    );
+}
+
+/// As after a power failure: the machine is killed, its disk is whole.
+fn container_writable_layer_keeps_what_was_synced(d: &Daemon) {
+    let guest = Guest::new(d, &[]);
+    guest.exec(
+        "echo safe >/safe; sync; i=0; while [ $i -lt 50 ]; do echo $i >/f$i; i=$((i+1)); done",
+    );
+    let pid = d.inspect(&guest, "{{.State.Pid}}").parse().unwrap();
+    coracle_tests::leak::kill(pid, rustix::process::Signal::KILL);
+    d.until(&guest, "{{.State.Running}}", "false");
+    d.ok(&["start", &guest]);
+    assert_eq!(guest.exec("cat /safe; echo x >/more; cat /more"), "safe\nx");
+}

@@ -1,0 +1,146 @@
+//! What a container may use, and what it is told to use.
+
+use coracle_tests::{Daemon, Terminal, wait_until};
+
+use super::{Guest, cases, run};
+
+#[test]
+fn limits() {
+    run(cases![
+        container_memory_events_oom_kill, container_cgroup_limits, container_cpus,
+        container_statistics, container_statistics_of_networks, container_rlimit_open_files,
+        container_rlimit_multiple, container_rlimit_exec, container_update,
+        container_use_init_with_terminal, container_vm_resource_overhead,
+    ]);
+}
+
+fn container_memory_events_oom_kill(d: &Daemon) {
+    let line = [
+        "run", "-d", "--network", "none", "-m", "32m", "--memory-swap", "32m", "busybox", "tail",
+        "/dev/zero",
+    ];
+    let guest = Guest::of(d, d.ok(&line));
+    assert_eq!(d.ok(&["wait", &guest]), "137");
+    assert_eq!(
+        d.inspect(&guest, "{{.State.OOMKilled}} {{.State.ExitCode}}"),
+        "true 137"
+    );
+}
+
+fn container_cgroup_limits(d: &Daemon) {
+    let flags = ["-m", "64m", "--pids-limit", "12", "--cpu-shares", "512"];
+    let script = "cd /sys/fs/cgroup; cat memory.max pids.max; cat cpu.weight";
+    let seen = d.sh(&flags, script);
+    let lines: Vec<&str> = seen.lines().collect();
+    assert_eq!(lines[..2], ["67108864", "12"], "{seen}");
+    assert_ne!(lines[2], "100", "{seen}");
+    let bomb = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 2 & done; wait";
+    let line = [
+        "run", "--rm", "--network", "none", "--pids-limit", "8", "busybox", "sh", "-c",
+    ];
+    let said = d.docker(&[&line[..], &[bomb]].concat());
+    assert!(said.stderr.contains("can't fork"), "{said}");
+}
+
+fn container_cpus(d: &Daemon) {
+    assert_eq!(d.sh(&[], "nproc"), "1");
+    assert_eq!(
+        d.sh(&["--cpus", "1.5"], "nproc; cat /sys/fs/cgroup/cpu.max"),
+        "2\n150000 100000"
+    );
+}
+
+fn container_statistics(d: &Daemon) {
+    let script = "head -c 20000000 /dev/zero >/dev/shm/x; sleep 1000";
+    let guest = Guest::sh(d, &["--network", "none", "-m", "128m"], script);
+    let figures = || {
+        let path = format!("/containers/{}/stats?stream=false&one-shot=true", &*guest);
+        let reply = d.api("GET", &path, None);
+        assert_eq!(reply.status, 200);
+        reply.json()
+    };
+    wait_until("memory is used", || {
+        figures()["memory_stats"]["usage"].as_u64() > Some(20_000_000)
+    });
+    let all = figures();
+    assert_eq!(
+        all["memory_stats"]["limit"].as_u64(),
+        Some(128 << 20),
+        "{all}"
+    );
+    assert_eq!(all["pids_stats"]["current"].as_u64(), Some(2), "{all}");
+    let used = all["cpu_stats"]["cpu_usage"]["total_usage"].as_u64();
+    assert!(used > Some(1_000_000), "{all}");
+    let text = d.ok(&["stats", "--no-stream", "--format", "{{.MemUsage}}", &guest]);
+    assert!(text.ends_with("/ 128MiB"), "{text}");
+}
+
+fn container_statistics_of_networks(d: &Daemon) {
+    let guest = Guest::new(d, &["--network", "bridge"]);
+    let gateway = d.inspect(&guest, "{{.NetworkSettings.Gateway}}");
+    guest.exec(&format!("ping -c 3 -i 0.2 {gateway}"));
+    let path = format!("/containers/{}/stats?stream=false&one-shot=true", &*guest);
+    let all = d.api("GET", &path, None).json();
+    let sent = all["networks"]["eth0"]["tx_packets"].as_u64();
+    assert!(sent >= Some(3), "{all}");
+}
+
+fn container_rlimit_open_files(d: &Daemon) {
+    let flags = ["--ulimit", "nofile=100:200"];
+    assert_eq!(d.sh(&flags, "ulimit -n; ulimit -Hn"), "100\n200");
+}
+
+fn container_rlimit_multiple(d: &Daemon) {
+    let flags = [
+        "--ulimit", "nofile=64", "--ulimit", "core=0", "--ulimit", "nproc=99",
+    ];
+    let text = d.sh(
+        &flags, "grep -E 'open files|core|processes' /proc/self/limits",
+    );
+    let soft: Vec<&str> = text
+        .lines()
+        .filter_map(|line| {
+            line.split("  ")
+                .find(|word| word.trim().parse::<u32>().is_ok())
+        })
+        .map(str::trim)
+        .collect();
+    assert_eq!(soft, ["0", "99", "64"], "{text}");
+}
+
+fn container_rlimit_exec(d: &Daemon) {
+    let guest = Guest::new(d, &["--ulimit", "nofile=77"]);
+    assert_eq!(guest.exec("ulimit -n"), "77");
+}
+
+fn container_update(d: &Daemon) {
+    let guest = Guest::new(d, &["-m", "128m"]);
+    d.ok(&[
+        "update", "-m", "64m", "--memory-swap", "64m", "--pids-limit", "33", &guest,
+    ]);
+    assert_eq!(
+        guest.exec("cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max"),
+        "67108864\n33"
+    );
+}
+
+fn container_use_init_with_terminal(d: &Daemon) {
+    let line = [
+        "run", "--rm", "-it", "--init", "--network", "none", "busybox",
+    ];
+    let mut terminal = Terminal::start(&d.docker_command(&line));
+    terminal.expect("# ");
+    terminal.send("exit 4\n");
+    assert_eq!(terminal.wait(), 4);
+}
+
+/// The container sees its limit as it was given: the guest's own needs are on top.
+fn container_vm_resource_overhead(d: &Daemon) {
+    let seen = d.sh(
+        &["-m", "128m"],
+        "cat /sys/fs/cgroup/memory.max; free -m | awk '/Mem/ {print $2}'",
+    );
+    let (limit, total) = seen.split_once('\n').unwrap();
+    assert_eq!(limit, (128 << 20).to_string());
+    assert!(total.parse::<u32>().unwrap() >= 128, "{seen}");
+}

@@ -1,0 +1,195 @@
+//! Networks of machines, and published ports.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use coracle_tests::{Daemon, wait_until};
+
+use super::{Guest, cases, run};
+
+#[test]
+fn networks() {
+    run(cases![
+        container_networking_enabled, container_networking_disabled,
+        container_interface_custom_mtu, container_networking_enabled_ipv6,
+        container_networks_of_two_kinds, container_names, container_dns, container_published_port,
+        container_two_networks, container_connect_and_disconnect,
+    ]);
+}
+
+/// Fetches a page from inside of the daemon's network namespace.
+fn get(d: &Daemon, address: &str) -> Option<String> {
+    d.netns().enter(|| {
+        let address = address.parse().ok()?;
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        Some(text)
+    })
+}
+
+/// A web server that answers with `page-NAME`.
+fn serve<'a>(d: &'a Daemon, name: &str, flags: &[&str]) -> Guest<'a> {
+    let script =
+        format!("mkdir -p /w && echo page-{name} >/w/index.html && exec httpd -f -p 80 -h /w");
+    Guest::sh(d, &[&["--name", name], flags].concat(), &script)
+}
+
+fn address(d: &Daemon, id: &str) -> String {
+    let template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    d.inspect(id, template)
+}
+
+#[track_caller]
+fn reaches(guest: &Guest, host: &str, name: &str) {
+    // One that was just started may need a moment until it listens.
+    let script = format!(
+        "for i in 1 2 3 4 5 6 7 8 9 10; do timeout 5 wget -q -O - http://{host}/ && exit; sleep 0.5; done 2>&1"
+    );
+    assert_eq!(guest.exec(&script), format!("page-{name}"), "{host}");
+}
+
+fn container_networking_enabled(d: &Daemon) {
+    let guest = Guest::new(d, &["--network", "bridge"]);
+    let own = address(d, &guest);
+    let gateway = d.inspect(&guest, "{{.NetworkSettings.Gateway}}");
+    let seen = guest.exec("ip -4 -o addr show eth0; ip route; cat /sys/class/net/eth0/address");
+    assert!(seen.contains(&format!("inet {own}/16")), "{seen}");
+    assert!(seen.contains(&format!("default via {gateway}")), "{seen}");
+    let template = "{{range .NetworkSettings.Networks}}{{.MacAddress}}{{end}}";
+    assert!(seen.ends_with(&d.inspect(&guest, template)), "{seen}");
+    guest.exec(&format!("ping -c 1 -W 5 {gateway}"));
+    d.inside("busybox", &["ping", "-c", "1", "-W", "5", &own])
+        .ok();
+}
+
+fn container_networking_disabled(d: &Daemon) {
+    assert_eq!(d.sh(&[], "ls /sys/class/net; ip route"), "lo");
+}
+
+fn container_interface_custom_mtu(d: &Daemon) {
+    let option = "com.docker.network.driver.mtu=1400";
+    d.ok(&["network", "create", "-o", option, "vm-mtu"]);
+    assert_eq!(
+        d.sh(&["--network", "vm-mtu"], "cat /sys/class/net/eth0/mtu"),
+        "1400"
+    );
+    d.ok(&["network", "rm", "vm-mtu"]);
+}
+
+/// Address, route and neighbour, of both versions.
+fn container_networking_enabled_ipv6(d: &Daemon) {
+    d.ok(&[
+        "network", "create", "--ipv6", "--subnet", "fd00:77::/64", "vm-six",
+    ]);
+    let one = serve(d, "vm-six-one", &["--network", "vm-six"]);
+    let template = "{{range .NetworkSettings.Networks}}{{.GlobalIPv6Address}}{{end}}";
+    let six = d.inspect(&one, template);
+    assert!(six.starts_with("fd00:77::"), "{six}");
+    let two = Guest::new(d, &["--network", "vm-six"]);
+    let seen = two.exec("ip -6 addr show eth0; ip -6 route; ip -4 addr show eth0");
+    assert!(
+        seen.contains("fd00:77::") && seen.contains("default via fd00:77::1"),
+        "{seen}"
+    );
+    assert!(seen.contains("inet "), "{seen}");
+    reaches(&two, &format!("[{six}]"), "vm-six-one");
+    reaches(&two, &address(d, &one), "vm-six-one");
+    drop((one, two));
+    d.ok(&["network", "rm", "vm-six"]);
+}
+
+fn container_networks_of_two_kinds(d: &Daemon) {
+    let vm = serve(d, "vm-kind", &[]);
+    let other = serve(d, "vm-other", &[]);
+    let process = serve(d, "process-kind", &["--runtime", "process"]);
+    for (from, to, name) in [
+        (&vm, &process, "process-kind"),
+        (&process, &vm, "vm-kind"),
+        (&other, &vm, "vm-kind"),
+    ] {
+        let to = address(d, to);
+        from.exec(&format!("ping -c 1 -W 5 {to}"));
+        reaches(from, &to, name);
+    }
+    // More than fits one packet.
+    other.exec("head -c 3000000 /dev/urandom >/w/big");
+    let to = address(d, &other);
+    let script = format!("wget -q -O - http://{to}/big | md5sum");
+    assert_eq!(vm.exec(&script), other.exec("md5sum </w/big"));
+    assert_eq!(process.exec(&script), other.exec("md5sum </w/big"));
+}
+
+fn container_names(d: &Daemon) {
+    d.ok(&["network", "create", "vm-names"]);
+    let flags = ["--network", "vm-names"];
+    let one = serve(
+        d,
+        "vm-named",
+        &[&flags[..], &["--network-alias", "alias"]].concat(),
+    );
+    let two = serve(
+        d,
+        "process-named",
+        &[&flags[..], &["--runtime", "process"]].concat(),
+    );
+    reaches(&two, "vm-named", "vm-named");
+    reaches(&two, "alias", "vm-named");
+    reaches(&one, "process-named", "process-named");
+    drop((one, two));
+    d.ok(&["network", "rm", "vm-names"]);
+}
+
+fn container_dns(d: &Daemon) {
+    let flags = [
+        "--network", "bridge", "--dns", "10.9.8.7", "--dns-search", "shore.test",
+    ];
+    let text = d.sh(&flags, "cat /etc/resolv.conf");
+    assert!(text.contains("nameserver 10.9.8.7"), "{text}");
+    assert!(text.contains("search shore.test"), "{text}");
+}
+
+fn container_published_port(d: &Daemon) {
+    let guest = serve(d, "vm-port", &["-p", "127.0.0.1:8088:80"]);
+    assert_eq!(d.ok(&["port", &guest]), "80/tcp -> 127.0.0.1:8088");
+    let answers = || get(d, "127.0.0.1:8088").is_some_and(|page| page.contains("page-vm-port"));
+    wait_until("it answers", answers);
+    d.ok(&["restart", "-t", "0", &guest]);
+    wait_until("it answers again", answers);
+    d.ok(&["kill", &guest]);
+    assert!(get(d, "127.0.0.1:8088").is_none());
+}
+
+fn container_two_networks(d: &Daemon) {
+    d.ok(&["network", "create", "vm-a"]);
+    d.ok(&["network", "create", "vm-b"]);
+    let line = ["create", "--network", "vm-a", "busybox", "sleep", "1000"];
+    let guest = Guest::of(d, d.ok(&line));
+    d.ok(&["network", "connect", "vm-b", &guest]);
+    d.ok(&["start", &guest]);
+    assert_eq!(guest.exec("ip -4 -o addr | grep -c eth"), "2");
+    drop(guest);
+    d.ok(&["network", "rm", "vm-a", "vm-b"]);
+}
+
+/// While it runs: network cards come and go.
+fn container_connect_and_disconnect(d: &Daemon) {
+    d.ok(&["network", "create", "vm-later"]);
+    let guest = Guest::new(d, &["--network", "bridge"]);
+    let one = serve(
+        d,
+        "vm-later-one",
+        &["--network", "vm-later", "--runtime", "process"],
+    );
+    d.ok(&["network", "connect", "vm-later", &guest]);
+    reaches(&guest, &address(d, &one), "vm-later-one");
+    d.ok(&["network", "disconnect", "vm-later", &guest]);
+    wait_until("the card is gone", || {
+        guest.exec("ls /sys/class/net | grep -c eth") == "1"
+    });
+    drop((guest, one));
+    d.ok(&["network", "rm", "vm-later"]);
+}
