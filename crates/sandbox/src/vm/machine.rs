@@ -63,10 +63,12 @@ pub(crate) fn shape(config: &MachineConfig, accelerator: Accelerator) -> Result<
     })
 }
 
-/// Starts it, and waits until its agent answers. `whole`: with network cards.
+/// Starts it in control groups of this host (their `cgroup.procs` files), and waits until its agent
+/// answers. `whole`: with network cards.
 pub(crate) async fn start(
     task: &TaskConfig,
     config: &MachineConfig,
+    cgroups: &[PathBuf],
     whole: bool,
 ) -> Result<(Arc<dyn Machine>, Agent)> {
     let vmm = Qemu::at(&config.qemu).map_err(from_vmm)?;
@@ -78,11 +80,16 @@ pub(crate) async fn start(
         }
         None => None,
     };
+    let spec = || {
+        let spec = spec(task, config, accelerator, whole)?;
+        Ok::<_, SandboxError>(MachineSpec {
+            cgroups: cgroups.to_vec(),
+            ..spec
+        })
+    };
     if let Some(template) = template {
         let cloned = async {
-            let machine = vmm
-                .clone_from(&template, spec(task, config, accelerator, whole)?)
-                .await;
+            let machine = vmm.clone_from(&template, spec()?).await;
             connect(machine.map_err(from_vmm)?, CLONE).await
         };
         match cloned.await {
@@ -91,7 +98,7 @@ pub(crate) async fn start(
             Err(error) => complain(&error),
         }
     }
-    let machine = vmm.boot(spec(task, config, accelerator, whole)?).await;
+    let machine = vmm.boot(spec()?).await;
     connect(machine.map_err(from_vmm)?, BOOT).await
 }
 

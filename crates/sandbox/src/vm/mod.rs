@@ -11,6 +11,7 @@
 //!    └──── open: machine, disks ─────▶ open: files only ────────────────── delete ──────┘
 //! ```
 
+mod cgroup;
 mod events;
 mod files;
 mod machine;
@@ -27,6 +28,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use coracle_cgroup::Cgroup;
 use coracle_guest::Agent;
 use coracle_task::ErrorKind;
 use coracle_task::ExecConfig;
@@ -73,6 +75,8 @@ struct State {
     /// How the container is to be made in the guest, and with which streams.
     pending: Option<(TaskConfig, Streams)>,
     used: bool,
+    /// The control group that the VMM is in.
+    cgroup: Option<Cgroup>,
 }
 
 /// A machine that runs.
@@ -108,7 +112,11 @@ impl VmSandbox {
         if std::mem::replace(&mut self.lock().used, true) {
             return Err(SandboxError::state("the container was created already"));
         }
-        let (machine, agent) = machine::start(&self.config, &self.machine, whole).await?;
+        let cgroup = cgroup::make(&self.config, whole).await?;
+        let cgroups = cgroup.procs_paths();
+        self.lock().cgroup = Some(cgroup);
+        let started = machine::start(&self.config, &self.machine, &cgroups, whole).await;
+        let (machine, agent) = started?;
         // From here on `delete` ends it.
         let plan = setup::plan(&self.config, &self.machine, whole)?;
         let mut work = JoinSet::new();
@@ -205,6 +213,17 @@ impl Sandbox for VmSandbox {
 
     async fn update(&self, resources: &LinuxResources) -> Result<()> {
         let running = self.running()?;
+        let limit = resources
+            .memory()
+            .as_ref()
+            .and_then(|memory| memory.limit());
+        let size = i64::try_from(self.machine.memory).unwrap_or(i64::MAX);
+        if limit.is_some_and(|limit| limit > size) {
+            let message = format!(
+                "the virtual machine has {size} bytes of memory: a larger limit is for its next start"
+            );
+            return Err(SandboxError::new(ErrorKind::Unsupported, message));
+        }
         let updated = running.agent.update(self.id(), resources).await;
         updated.map_err(from_guest)
     }
@@ -265,14 +284,25 @@ impl Sandbox for VmSandbox {
     }
 
     async fn delete(&self) -> Result<()> {
-        let running = {
+        let (running, cgroup) = {
             let mut state = self.lock();
             state.pending = None;
-            state.running.take()
+            (state.running.take(), state.cgroup.take())
         };
-        let Some(running) = running else {
-            return Ok(());
+        let ended = match running {
+            Some(running) => self.end(&running).await,
+            None => Ok(()),
         };
+        match cgroup {
+            Some(cgroup) => cgroup::delete(cgroup).await.and(ended),
+            None => ended,
+        }
+    }
+}
+
+impl VmSandbox {
+    /// Ends the machine, its disks written if they outlive it.
+    async fn end(&self, running: &Running) -> Result<()> {
         // What is removed when it ends need not be on its disk.
         if self.config.durable {
             let off = async {

@@ -92,7 +92,7 @@ mod tests {
     fn a_process_is_read_by_column() {
         let stat = "7 (a) b) S 1 7 7 34816 7 4194304 100 0 0 0 250 50 0 0 20 0 1 0 6000 8192 3 0";
         let status = "Name:\ta) b\nUid:\t1000\t1001\t1000\t1000\n";
-        let process = describe(7, stat, status, b"sleep\0100\0", 100).unwrap();
+        let process = describe(7, stat, status, b"sleep\x00100\x00", 100).unwrap();
         assert_eq!(process.name, "a) b");
         assert_eq!(process.command, "sleep 100");
         assert_eq!((process.ppid, process.uid, process.tty), (1, 1001, 34816));
