@@ -26,6 +26,9 @@ impl Actor {
             &record.host_config,
             &machine::facts(&self.engine.config, &record.host_config),
         )?;
+        if machine::is_machine(&record.host_config) {
+            machine::check::check(&record.host_config)?;
+        }
         if let Some(task) = &self.task {
             let resources = coracle_spec::resources(&record.host_config)?;
             match task.client.update(resources).await.map_err(task_error) {
