@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use coracle_task::{ErrorKind, ExecConfig, Stats, TaskConfig};
-use oci_spec::runtime::LinuxResources;
+use oci_spec::runtime::{LinuxResources, Spec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,12 @@ impl<T: Serialize + DeserializeOwned> Json<T> {
             text,
             kind: PhantomData,
         })
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn into_text(self) -> String {
+        self.text
     }
 
     /// Reads it.
@@ -74,8 +80,10 @@ pub enum Request {
     /// Answer: pid.
     Create {
         id: String,
-        /// Without the filter.
+        /// Without the specification.
         config: Json<TaskConfig>,
+        /// Without the filter.
+        spec: Json<Spec>,
         filter: Option<Filter>,
         stdio: Stdio,
     },
@@ -84,8 +92,10 @@ pub enum Request {
     /// Create and start. Answer: started.
     Run {
         id: String,
-        /// Without the filter.
+        /// Without the specification.
         config: Json<TaskConfig>,
+        /// Without the filter.
+        spec: Json<Spec>,
         filter: Option<Filter>,
         stdio: Stdio,
     },

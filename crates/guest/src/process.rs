@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use coracle_task::{ExecConfig, Stats, TaskConfig};
-use oci_spec::runtime::LinuxResources;
+use oci_spec::runtime::{LinuxResources, Spec};
 use tokio::sync::oneshot;
 
 use crate::agent::{Agent, unexpected};
@@ -129,23 +129,38 @@ impl Created {
     }
 }
 
-/// Takes the system call filter out of a configuration, compiled.
-fn compile(config: &TaskConfig) -> Result<(TaskConfig, Option<Filter>)> {
-    let mut config = config.clone();
-    let Some(linux) = config.spec.linux_mut() else {
-        return Ok((config, None));
-    };
-    let Some(profile) = linux.seccomp() else {
-        return Ok((config, None));
-    };
-    let program = coracle_seccomp::compile(profile)
-        .map_err(|error| Error::Encode(format!("linux.seccomp: {error}")))?;
-    linux.set_seccomp(None);
-    let filter = Filter {
-        flags: program.flags,
-        words: program.words(),
-    };
-    Ok((config, Some(filter)))
+/// A configuration in parts.
+struct Parts {
+    config: Json<TaskConfig>,
+    spec: Json<Spec>,
+    filter: Option<Filter>,
+}
+
+impl Parts {
+    /// The specification on its own, as the guest passes it on as it is; the filter compiled.
+    fn of(config: &TaskConfig) -> Result<Self> {
+        let none = serde_json::from_str(r#"{"ociVersion":""}"#);
+        let none = none.map_err(|error| Error::Encode(error.to_string()))?;
+        let mut config = config.clone();
+        let mut spec = std::mem::replace(&mut config.spec, none);
+        let mut filter = None;
+        if let Some(linux) = spec.linux_mut()
+            && let Some(profile) = linux.seccomp()
+        {
+            let program = coracle_seccomp::compile(profile)
+                .map_err(|error| Error::Encode(format!("linux.seccomp: {error}")))?;
+            filter = Some(Filter {
+                flags: program.flags,
+                words: program.words(),
+            });
+            linux.set_seccomp(None);
+        }
+        Ok(Self {
+            config: Json::new(&config)?,
+            spec: Json::new(&spec)?,
+            filter,
+        })
+    }
 }
 
 impl Agent {
@@ -156,11 +171,12 @@ impl Agent {
     /// As the guest's sandbox has them; [`Self::delete`] removes what is left.
     pub async fn create(&self, id: &str, config: &TaskConfig, streams: Streams) -> Result<Created> {
         let (stdio, ends) = self.streams(streams, config.terminal)?;
-        let (config, filter) = compile(config)?;
+        let parts = Parts::of(config)?;
         let request = Request::Create {
             id: id.into(),
-            config: Json::new(&config)?,
-            filter,
+            config: parts.config,
+            spec: parts.spec,
+            filter: parts.filter,
             stdio,
         };
         match self.call(&request).await? {
@@ -176,11 +192,12 @@ impl Agent {
     /// [`Self::create`] and [`Created::start`] at once.
     pub async fn run(&self, id: &str, config: &TaskConfig, streams: Streams) -> Result<Started> {
         let (stdio, ends) = self.streams(streams, config.terminal)?;
-        let (config, filter) = compile(config)?;
+        let parts = Parts::of(config)?;
         let request = Request::Run {
             id: id.into(),
-            config: Json::new(&config)?,
-            filter,
+            config: parts.config,
+            spec: parts.spec,
+            filter: parts.filter,
             stdio,
         };
         self.launch(request, self.process(id, None), ends).await

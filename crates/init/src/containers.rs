@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use coracle_guest::{Call, Channel, Event, Events, Failure, Filter, Reply, Stdio};
+use coracle_guest::{Call, Channel, Event, Events, Failure, Filter, Json, Reply, Stdio};
 use coracle_sandbox::{ExitFuture, Launched, Process, ProcessSandbox, Sandbox, Streams};
 use coracle_seccomp::Program;
 use coracle_task::{ErrorKind, ExecConfig, TaskConfig};
-use oci_spec::runtime::Process as OciProcess;
+use oci_spec::runtime::{Process as OciProcess, Spec};
 
 use crate::error::{Result, not_found, sandbox};
 use crate::pump;
@@ -32,6 +32,30 @@ struct State {
     /// The streams of the first process, until it is started.
     streams: Option<Channels>,
     processes: HashMap<Option<String>, Arc<dyn Process>>,
+}
+
+/// What a container is to be.
+pub(crate) struct Given {
+    config: TaskConfig,
+    /// Its specification, as it came.
+    text: String,
+    filter: Option<Program>,
+}
+
+impl Given {
+    pub(crate) fn read(
+        config: &Json<TaskConfig>,
+        spec: Json<Spec>,
+        filter: Option<Filter>,
+    ) -> Result<Self> {
+        let mut config = config.read()?;
+        config.spec = spec.read()?;
+        Ok(Self {
+            config,
+            text: spec.into_text(),
+            filter: filter.map(|filter| Program::from_words(filter.flags, &filter.words)),
+        })
+    }
 }
 
 /// The channels of a process.
@@ -123,12 +147,16 @@ impl Containers {
     pub(crate) async fn create(
         &self,
         id: &str,
-        mut config: TaskConfig,
-        filter: Option<Filter>,
+        given: Given,
         stdio: Stdio,
         call: &Call,
     ) -> Result<(Arc<Container>, i32)> {
         let channels = Channels::take(stdio, call)?;
+        let Given {
+            mut config,
+            text,
+            filter,
+        } = given;
         self.complete(config.spec.process_mut().as_mut());
         let container = {
             let mut all = lock(&self.all);
@@ -136,9 +164,9 @@ impl Containers {
                 let message = format!("there is a container {id} already");
                 return Err(Failure::new(ErrorKind::AlreadyExists, message));
             }
-            let filter = filter.map(|filter| Program::from_words(filter.flags, &filter.words));
+            let sandbox = ProcessSandbox::new(&config);
             let container = Arc::new(Container {
-                sandbox: ProcessSandbox::new(&config).with_filter(filter),
+                sandbox: sandbox.with_text(text).with_filter(filter),
                 config,
                 state: Mutex::default(),
             });

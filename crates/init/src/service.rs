@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use coracle_guest::{Call, Events, FsOperation, Reply, Request, Service};
 use coracle_sandbox::Sandbox;
 
-use crate::containers::Containers;
+use crate::containers::{Containers, Given};
 use crate::error::{Result, blocking, sandbox};
 use crate::port::Port;
 use crate::sockets::Listeners;
@@ -62,11 +62,12 @@ impl Service for Agent {
             Request::Create {
                 id,
                 config,
+                spec,
                 filter,
                 stdio,
             } => {
-                let config = config.read()?;
-                let created = self.containers.create(&id, config, filter, stdio, call);
+                let given = Given::read(&config, spec, filter)?;
+                let created = self.containers.create(&id, given, stdio, call);
                 return Ok(Reply::Pid(created.await?.1));
             }
             Request::Start { id } => {
@@ -76,11 +77,12 @@ impl Service for Agent {
             Request::Run {
                 id,
                 config,
+                spec,
                 filter,
                 stdio,
             } => {
-                let config = config.read()?;
-                let created = self.containers.create(&id, config, filter, stdio, call);
+                let given = Given::read(&config, spec, filter)?;
+                let created = self.containers.create(&id, given, stdio, call);
                 let (container, _) = created.await?;
                 return self.containers.start(&id, &container, &self.events).await;
             }

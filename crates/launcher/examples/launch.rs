@@ -78,6 +78,7 @@ fn run(
     let created = create(&InitRequest {
         id: "example".into(),
         spec: spec.clone(),
+        text: None,
         filter: None,
         rootfs: Rootfs::Bind(root.into()),
         cgroup: Some(groups.to_vec()),

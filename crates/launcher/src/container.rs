@@ -11,6 +11,8 @@
 
 use std::os::fd::OwnedFd;
 
+use oci_spec::runtime::Spec;
+
 use crate::console::Console;
 use crate::error::{Context, Failure, Stage, Step};
 use crate::helper::Caller;
@@ -18,16 +20,34 @@ use crate::job::{InitJob, Report};
 use crate::mounts::{self, masks};
 use crate::namespaces::{self, Plan};
 use crate::process::Subject;
+use crate::request::Rootfs;
 use crate::{devices, reaper, rootfs, sys, sysctl};
+
+/// The container to make, as its job was read.
+pub(crate) struct Container {
+    pub(crate) spec: Spec,
+    rootfs: Rootfs,
+    init: bool,
+}
+
+impl Container {
+    pub(crate) fn of(job: InitJob) -> Step<Container> {
+        Ok(Container {
+            spec: job.spec.read()?,
+            rootfs: job.rootfs,
+            init: job.init,
+        })
+    }
+}
 
 /// Executes the command. Returns only what went wrong.
 pub(crate) fn second_stage(
     caller: &Caller,
-    job: InitJob,
+    container: Container,
     foreign: Vec<Option<OwnedFd>>,
     mut subject: Subject,
 ) -> Step<()> {
-    let InitJob { spec, rootfs, init } = job;
+    let Container { spec, rootfs, init } = container;
     let linux = spec
         .linux()
         .as_ref()

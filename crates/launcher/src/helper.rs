@@ -12,8 +12,9 @@ use rustix::process::{DumpableBehavior, Signal};
 use rustix::thread::{Gid, Uid};
 
 use crate::cgroup;
+use crate::container::Container;
 use crate::error::{Context, Failure, Kind, Stage, Step};
-use crate::job::{InitJob, Job, Order, Report, What};
+use crate::job::{Job, Order, Report, What};
 use crate::launch::HELPER;
 use crate::namespaces::{self, Joins, Plan};
 use crate::process::Streams;
@@ -137,11 +138,13 @@ fn first_stage(caller: &Caller) -> Step<()> {
     rlimits::raise_hard_limits(process.rlimits().as_deref().unwrap_or_default());
     let mut cgroups = cgroup::Cgroups::open(&cgroup)?;
     let mut foreign = Vec::new();
-    let made = match &what {
-        What::Init(init) => {
-            let listed = init.spec.mounts().as_deref().unwrap_or_default();
+    let mut container = None;
+    let made = match what {
+        What::Init(job) => {
+            let made = &*container.insert(Container::of(*job)?);
+            let listed = made.spec.mounts().as_deref().unwrap_or_default();
             foreign = mounts::foreign::clone_all(listed)?;
-            enter_for_init(caller, init)?
+            enter_for_init(caller, made)?
         }
         What::Exec { namespaces } => {
             let pidfd = fds
@@ -149,7 +152,7 @@ fn first_stage(caller: &Caller) -> Step<()> {
                 .ok_or_else(|| Failure::new(Stage::Protocol, "no pidfd came"))?;
             // From here on processes of the container may see this one.
             hide()?;
-            namespaces::join_process(&pidfd, *namespaces)?;
+            namespaces::join_process(&pidfd, namespaces)?;
             if namespaces & sys::NEWUSER != 0 {
                 become_root();
             }
@@ -176,12 +179,12 @@ fn first_stage(caller: &Caller) -> Step<()> {
             proc,
             warnings: std::mem::take(&mut warnings),
         };
-        match what {
-            What::Init(init) => {
+        match container {
+            Some(container) => {
                 let foreign = std::mem::take(&mut foreign);
-                container::second_stage(caller, *init, foreign, subject)
+                container::second_stage(caller, container, foreign, subject)
             }
-            What::Exec { .. } => join::second_stage(caller, subject),
+            None => join::second_stage(caller, subject),
         }
     };
     // Only failures come back: success is another program.
@@ -199,7 +202,7 @@ fn hide() -> Step<()> {
 }
 
 /// Joins what is to be joined, makes the user and time namespaces; the bits of the rest to make.
-fn enter_for_init(caller: &Caller, init: &InitJob) -> Step<u32> {
+fn enter_for_init(caller: &Caller, init: &Container) -> Step<u32> {
     let plan = Plan::of(&init.spec);
     let mut joins = Joins::open(&plan.join)?;
     joins.join_possible();
@@ -233,7 +236,7 @@ fn become_root() {
     let _ = rustix::thread::set_thread_res_uid(uid, uid, uid);
 }
 
-fn make_time_namespace(init: &InitJob) -> Step<()> {
+fn make_time_namespace(init: &Container) -> Step<()> {
     sys::unshare(sys::NEWTIME).during(Stage::Namespaces, || "make a time namespace")?;
     let offsets = init
         .spec

@@ -6,7 +6,7 @@ use coracle_seccomp::Program;
 use oci_spec::runtime::{LinuxPersonality, Process, Spec};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Failure;
+use crate::error::{Failure, Stage, Step};
 use crate::request::Rootfs;
 
 /// From the caller to the helper.
@@ -71,10 +71,28 @@ pub(crate) enum What {
 /// The container to make.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct InitJob {
-    /// Without `process` and `linux.seccomp`, which travel on their own.
-    pub(crate) spec: Spec,
+    /// Where `process` and `linux.seccomp` count for nothing: they travel on their own.
+    pub(crate) spec: Document,
     pub(crate) rootfs: Rootfs,
     pub(crate) init: bool,
+}
+
+/// A specification on the wire.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Document {
+    Spec(Box<Spec>),
+    /// As the caller read it.
+    Text(String),
+}
+
+impl Document {
+    pub(crate) fn read(self) -> Step<Spec> {
+        match self {
+            Document::Spec(spec) => Ok(*spec),
+            Document::Text(text) => serde_json::from_str(&text)
+                .map_err(|error| Failure::new(Stage::Protocol, error.to_string())),
+        }
+    }
 }
 
 /// A compiled filter on the wire: every instruction packed into one number.

@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use crate::error::Error;
 use crate::executable::executable;
-use crate::job::{InitJob, Job, Order, Report, What};
+use crate::job::{Document, InitJob, Job, Order, Report, What};
 use crate::namespaces::{self, Plan};
 use crate::request::{ExecRequest, InitRequest, Stdio};
 use crate::wire::{self, WireError};
@@ -77,22 +77,20 @@ pub fn exec(request: &ExecRequest) -> Result<Process, Error> {
 
 fn create_by(helper: Helper, request: &InitRequest) -> Result<Created, Error> {
     check::init(request)?;
-    let mut spec = request.spec.clone();
+    let spec = &request.spec;
     let process = spec.process().clone().ok_or_else(check::no_process)?;
-    spec.set_process(None);
     let (mut seccomp, mut personality) = (None, None);
-    let new_user = Plan::of(&spec).makes(sys::NEWUSER);
+    let new_user = Plan::of(spec).makes(sys::NEWUSER);
     let mut maps = Maps::default();
-    if let Some(linux) = spec.linux_mut() {
-        seccomp = linux.seccomp().clone();
-        linux.set_seccomp(None);
+    if let Some(linux) = spec.linux() {
+        seccomp = linux.seccomp().as_ref();
         personality = linux.personality().clone();
         maps.uids = linux.uid_mappings().clone().unwrap_or_default();
         maps.gids = linux.gid_mappings().clone().unwrap_or_default();
     }
     let job = Job {
         what: What::Init(Box::new(InitJob {
-            spec,
+            spec: document(request),
             rootfs: request.rootfs.clone(),
             init: request.init,
         })),
@@ -106,9 +104,22 @@ fn create_by(helper: Helper, request: &InitRequest) -> Result<Created, Error> {
         stdio: streams(&request.stdio),
     };
     let mut launch = Launch::begin(helper, job, &request.stdio, None)?;
-    let filter = Filtering::of(request.filter.as_ref(), seccomp.as_ref());
+    let filter = Filtering::of(request.filter.as_ref(), seccomp);
     launch.until_ready(new_user.then_some(&maps), filter)?;
     Ok(Created(launch))
+}
+
+/// The specification for the helper, without what travels on its own.
+fn document(request: &InitRequest) -> Document {
+    if let Some(text) = &request.text {
+        return Document::Text(text.clone());
+    }
+    let mut spec = request.spec.clone();
+    spec.set_process(None);
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_seccomp(None);
+    }
+    Document::Spec(Box::new(spec))
 }
 
 fn exec_by(helper: Helper, request: &ExecRequest) -> Result<Process, Error> {

@@ -51,6 +51,9 @@ pub struct InitRequest {
     /// The container. `root.path`, `linux.resources` and `linux.cgroupsPath` are not looked at:
     /// `rootfs` and `cgroup` stand for them, and limits are the control group's owner's affair.
     pub spec: Spec,
+    /// The same specification as the text (JSON) that it was read from, if that is at hand: saves
+    /// writing it for the helper, who works by it. Only `process` and `linux.seccomp` may differ.
+    pub text: Option<String>,
     /// The system call filter, if it is compiled already: stands in for `linux.seccomp`.
     pub filter: Option<Program>,
     /// The root file system.

@@ -163,6 +163,7 @@ impl Bundle {
         InitRequest {
             id: "test".into(),
             spec,
+            text: None,
             filter: None,
             rootfs: Rootfs::Bind(self.root()),
             cgroup: None,

@@ -141,6 +141,7 @@ pub(crate) fn run_if_child() -> Option<u8> {
     let request = coracle_launcher::InitRequest {
         id: "rootless".into(),
         spec: serde_json::from_value(spec.clone()).unwrap(),
+        text: None,
         filter: None,
         rootfs: Rootfs::Bind(dir.join("rootfs")),
         cgroup: None,

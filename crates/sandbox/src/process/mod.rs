@@ -11,6 +11,7 @@ mod streams;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
+use std::sync::OnceLock;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -43,6 +44,9 @@ use streams::Terminal;
 /// How long killed processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The control groups' file systems, if they were looked for in advance.
+static HIERARCHY: OnceLock<Hierarchy> = OnceLock::new();
+
 /// A container of namespaces and a cgroup.
 ///
 /// All of its processes are in its cgroup; its processes are children of this process. What is
@@ -63,6 +67,8 @@ struct State {
     created: Option<(Pending, Ends, Option<Terminal>)>,
     init: Option<Arc<Child>>,
     deleted: bool,
+    /// What the specification was read from, until it is made.
+    text: Option<String>,
 }
 
 impl ProcessSandbox {
@@ -85,12 +91,22 @@ impl ProcessSandbox {
         self
     }
 
+    /// With the text that the configuration's specification was read from, but for `process` and
+    /// `linux.seccomp`.
+    #[must_use]
+    pub fn with_text(self, text: String) -> Self {
+        self.lock().text = Some(text);
+        self
+    }
+
     /// Does in advance what can be done for the next container of this process before it is known:
-    /// for a machine that is copied then. On a thread that lives as long as the process.
+    /// for a machine that is copied then, and whose control groups stay where they are. On a thread that lives as long as the process.
     ///
     /// # Errors
-    /// If the process can't execute its own program.
+    /// If the process can't execute its own program, or there are no control groups.
     pub fn prepare() -> Result<()> {
+        let hierarchy = Hierarchy::host().map_err(from_cgroup)?;
+        let _found_before = HIERARCHY.set(hierarchy);
         launch::prepare().map_err(from_launcher)
     }
 
@@ -105,8 +121,15 @@ impl ProcessSandbox {
             .and_then(|linux| linux.resources().clone())
             .unwrap_or_default();
         let (cgroup, watcher) = blocking(move || {
-            let hierarchy = Hierarchy::host()?;
-            let cgroup = Cgroup::create(&hierarchy, &parent, &name, &resources)?;
+            let found;
+            let hierarchy = match HIERARCHY.get() {
+                Some(hierarchy) => hierarchy,
+                None => {
+                    found = Hierarchy::host()?;
+                    &found
+                }
+            };
+            let cgroup = Cgroup::create(hierarchy, &parent, &name, &resources)?;
             let watcher = cgroup.oom_events();
             Ok((cgroup, watcher))
         })
@@ -174,7 +197,12 @@ impl Sandbox for ProcessSandbox {
             true => Default::default(),
             false => streams::pipes(streams).map_err(io("make pipes"))?,
         };
-        let request = request::init(&self.config, self.filter.clone(), cgroup.paths(), stdio);
+        let request = request::init(
+            &self.config,
+            (self.lock().text.take(), self.filter.clone()),
+            cgroup.paths(),
+            stdio,
+        );
         let _launching = orphans::launching();
         let mut pending = launch::create(request).await.map_err(from_launcher)?;
         let pid = pending.pid;

@@ -23,7 +23,7 @@ use tokio::io::unix::AsyncFd;
 /// The container's first process.
 pub(crate) fn init(
     config: &TaskConfig,
-    filter: Option<Program>,
+    (text, filter): (Option<String>, Option<Program>),
     cgroup: Vec<PathBuf>,
     stdio: Stdio,
 ) -> InitRequest {
@@ -34,6 +34,7 @@ pub(crate) fn init(
     InitRequest {
         id: config.id.clone(),
         spec,
+        text,
         filter,
         rootfs: rootfs(config),
         cgroup: Some(cgroup),
