@@ -162,6 +162,7 @@ fn nothing_is_left(d: &Daemon) {
     let guest = Guest::new(d, &["--network", "bridge", "-v", "/volume"]);
     let machine = pid(d, &guest);
     assert!(machines(d).contains(&machine));
+    assert!(!no_group(d, &guest), "QEMU is in its container's group");
     let links = d.inside("ip", &["-o", "link"]).ok();
     let before = links.lines().count();
     let own = leak::cgroups(d.cgroup());

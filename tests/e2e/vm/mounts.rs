@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use coracle_tests::output::wait_for;
 use coracle_tests::{Daemon, wait_until};
 
 use super::{Guest, cases, run};
@@ -21,6 +22,7 @@ fn mounts() {
         container_duplicate_virtiofs_mount_via_symlink, container_mount_sort_by_depth,
         container_mount_does_not_lead_out, container_volume, container_volume_shared,
         container_volumes_from, unix_socket_into_guest, unix_socket_into_guest_symlink,
+        unix_socket_last_words,
     ]);
 }
 
@@ -260,28 +262,23 @@ fn container_volumes_from(d: &Daemon) {
 }
 
 /// What a guest says to the socket: `logger` speaks to one at `/dev/log`.
-fn hears(d: &Daemon, listener: &UnixListener, flags: &[&str], word: &str) {
-    let heard = std::thread::scope(|scope| {
-        let heard = scope.spawn(|| {
-            listener.set_nonblocking(true).unwrap();
-            let mut stream = None;
-            wait_until("it is connected to", || {
-                stream = listener.accept().ok();
-                stream.is_some()
-            });
-            let (mut stream, _) = stream.unwrap();
-            stream.set_nonblocking(false).unwrap();
-            stream
-                .set_read_timeout(Some(Duration::from_secs(20)))
-                .unwrap();
-            let mut text = String::new();
-            let _ = stream.read_to_string(&mut text);
-            text
-        });
-        d.sh(flags, &format!("logger {word}"));
-        heard.join().unwrap()
+#[track_caller]
+fn hears(d: &Daemon, listener: &UnixListener, flags: &[&str], script: &str) {
+    listener.set_nonblocking(true).unwrap();
+    d.sh(flags, script);
+    let mut stream = None;
+    wait_for("it is connected to", Duration::from_secs(3), || {
+        stream = listener.accept().ok();
+        stream.is_some()
     });
-    assert!(heard.contains(word), "{heard:?}");
+    let (mut stream, _) = stream.unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    let mut text = String::new();
+    let _ = stream.read_to_string(&mut text);
+    assert!(text.contains("words"), "{text:?}");
 }
 
 fn unix_socket_into_guest(d: &Daemon) {
@@ -289,7 +286,7 @@ fn unix_socket_into_guest(d: &Daemon) {
     let socket = path.join("socket");
     let listener = UnixListener::bind(&socket).unwrap();
     let bind = format!("{}:/dev/log", socket.display());
-    hears(d, &listener, &["-v", &bind], "words-by-socket");
+    hears(d, &listener, &["-v", &bind], "logger words; sleep 1");
 }
 
 fn unix_socket_into_guest_symlink(d: &Daemon) {
@@ -297,5 +294,13 @@ fn unix_socket_into_guest_symlink(d: &Daemon) {
     let listener = UnixListener::bind(path.join("socket")).unwrap();
     symlink("socket", path.join("link")).unwrap();
     let bind = format!("{}:/dev/log", path.join("link").display());
-    hears(d, &listener, &["-v", &bind], "words-by-link");
+    hears(d, &listener, &["-v", &bind], "logger words; sleep 1");
+}
+
+/// What is written just before the end.
+fn unix_socket_last_words(d: &Daemon) {
+    let (path, _) = folder(d, "socket-last");
+    let listener = UnixListener::bind(path.join("socket")).unwrap();
+    let bind = format!("{}:/dev/log", path.join("socket").display());
+    hears(d, &listener, &["-v", &bind], "logger words");
 }
