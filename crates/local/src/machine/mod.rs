@@ -118,7 +118,7 @@ impl Machines {
     pub(crate) fn default_runtime<'a>(&self, config: &'a Config) -> &'a str {
         match config.default_runtime.as_str() {
             "auto" => match self.unavailable(config) {
-                None if config.machine.accelerator == "kvm" => RUNTIME,
+                None if accelerator(config) == "kvm" => RUNTIME,
                 _ => PROCESS,
             },
             name => name,
@@ -157,6 +157,21 @@ impl Machines {
         }
         None
     }
+}
+
+/// What executes machines: as it is set, or as the maker of templates found out.
+fn accelerator(config: &Config) -> String {
+    let set = &config.machine.accelerator;
+    if set != "auto" {
+        return set.clone();
+    }
+    #[derive(serde::Deserialize)]
+    struct Choice {
+        accelerator: String,
+    }
+    let found = config.data_root.join("machines/accelerator.json");
+    let choice = crate::durable::read_json::<Choice>(&found).ok().flatten();
+    choice.map_or_else(|| "tcg".into(), |choice| choice.accelerator)
 }
 
 /// Whether a container runs in a machine.
