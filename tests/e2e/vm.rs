@@ -20,7 +20,7 @@ mod streams;
 
 use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -126,9 +126,14 @@ fn daemon() -> Option<Daemon> {
         eprintln!("skipped: there is no kernel for virtual machines; run fixtures/kernel");
         return None;
     };
-    let flags = ["--accelerator", "tcg", "--default-runtime", "vm"];
+    let flags = ["--accelerator", "tcg", "--default-runtime", "vm", "--agent"];
+    let agent = agent().to_string_lossy().into_owned();
     let d = Daemon::with(Options {
-        args: flags.map(str::to_owned).to_vec(),
+        args: flags
+            .map(str::to_owned)
+            .into_iter()
+            .chain([agent])
+            .collect(),
         ..Options::default()
     })?;
     let spec = json!({"Path": kernel});
@@ -156,9 +161,20 @@ fn obstacle() -> Option<String> {
     if qemu.is_err() {
         return Some("there is no qemu-system-x86_64; install qemu-system-x86".into());
     }
-    fixture::find("coracle-init")
-        .err()
-        .map(|path| format!("there is no {}; scripts/test builds it", path.display()))
+    let agent = agent();
+    (!agent.exists()).then(|| format!("there is no {}; scripts/test builds it", agent.display()))
+}
+
+/// The guests' agent, which is static: beside the binaries that are told, or where cargo puts it.
+fn agent() -> PathBuf {
+    if std::env::var_os("CORACLE_BIN_DIR").is_some() {
+        return fixture::find("coracle-init").unwrap_or_else(|path| path);
+    }
+    let triple = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let debug = fixture::find("coracled").unwrap_or_else(|path| path);
+    let target = debug.parent().and_then(Path::parent);
+    let target = target.expect("the target directory");
+    target.join(triple).join("shim/coracle-init")
 }
 
 fn kernel() -> Option<PathBuf> {

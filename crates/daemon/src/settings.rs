@@ -114,6 +114,9 @@ settings! {
     /// QEMU's program, for virtual machines [default: qemu-system-x86_64 on the PATH]
     #[arg(value_name = "FILE")]
     qemu: Option<PathBuf>,
+    /// The first program of virtual machines, a static coracle-init [default: beside the shim]
+    #[arg(value_name = "FILE")]
+    agent: Option<PathBuf>,
     /// What executes virtual machines: auto, kvm, tcg
     #[arg(value_name = "NAME")]
     accelerator: Option<String>,
@@ -422,6 +425,9 @@ impl Settings {
         let machine = &mut config.machine;
         if let Some(qemu) = &self.qemu {
             machine.qemu = Some(qemu.clone());
+        }
+        if let Some(agent) = &self.agent {
+            machine.agent.clone_from(agent);
         }
         if let Some(accelerator) = &self.accelerator {
             if !matches!(accelerator.as_str(), "auto" | "kvm" | "tcg") {

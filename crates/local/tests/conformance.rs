@@ -26,6 +26,8 @@ use coracle_runtime::image::ImportRequest;
 const INSIDE: &str = "CORACLE_CONFORMANCE_INSIDE";
 /// Where the guest's kernel is that machines boot: what `coracle system kernel install` takes.
 const KERNEL: &str = "CORACLE_TEST_KERNEL";
+/// Where the guest's agent is.
+const AGENT: &str = "CORACLE_TEST_INIT";
 const BUSYBOX: &str = "/bin/busybox";
 
 /// What is known to differ, and why. A line goes away with its fault; nothing is ever added to hide
@@ -76,8 +78,10 @@ fn conformance_in_machines() {
         println!("skipped: needs a guest's kernel ({KERNEL}, or fixtures/kernel)");
         return;
     };
-    agent();
-    run_inside("conformance_in_machines", &[(KERNEL, kernel)]);
+    run_inside(
+        "conformance_in_machines",
+        &[(KERNEL, kernel), (AGENT, agent())],
+    );
 }
 
 fn run_inside(test: &str, environment: &[(&str, PathBuf)]) {
@@ -144,8 +148,8 @@ fn kernel() -> Option<PathBuf> {
     (output.status.success() && path.exists()).then_some(path)
 }
 
-/// The guest's agent, which is static: made now, and put where the engine looks for it.
-fn agent() {
+/// The guest's agent, which is static: made now.
+fn agent() -> PathBuf {
     let own = std::env::current_exe().expect("the test's own path");
     let profile = own.ancestors().nth(2).expect("the profile's directory");
     let target = profile.parent().expect("the target directory");
@@ -164,14 +168,7 @@ fn agent() {
         .status()
         .expect("cargo runs");
     assert!(built.success(), "the guest's agent can't be built");
-    let made = target.join(triple).join("shim/coracle-init");
-    let shim = shim();
-    let place = shim.with_file_name("coracle-init");
-    if made != place {
-        let stage = shim.with_file_name(format!("coracle-init.{}", std::process::id()));
-        std::fs::copy(made, &stage).expect("a copy");
-        std::fs::rename(stage, place).expect("a place beside the shim");
-    }
+    target.join(triple).join("shim/coracle-init")
 }
 
 struct Local(Arc<dyn Runtime>);
@@ -209,6 +206,9 @@ fn inside(isolation: &str) {
         config.default_runtime = isolation.into();
         // Not what this host happens to have: the figures of a run can be compared.
         config.machine.accelerator = "tcg".into();
+        if let Some(agent) = std::env::var_os(AGENT) {
+            config.machine.agent = agent.into();
+        }
         let runtime = LocalRuntime::open(config).await.expect("the runtime opens");
         let runtime: Arc<dyn Runtime> = Arc::new(runtime);
         if isolation == "vm" {
