@@ -6,7 +6,7 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-bin=$root/target/debug
+bin=${CARGO_TARGET_DIR:-$root/target}/debug
 if [ $# -gt 0 ] && [ -d "$1" ] && [ -x "$1/coracled" ]; then
     bin=$(cd "$1" && pwd)
     shift

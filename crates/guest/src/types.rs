@@ -194,6 +194,8 @@ pub struct WriteOptions {
     pub no_overwrite_dir_non_dir: bool,
     /// Whether device nodes are made.
     pub devices: bool,
+    /// User and group of everything; `None`: as the archive says.
+    pub owner: Option<(u32, u32)>,
 }
 
 /// What a path of a container is. See `coracle_archive::copy::PathStat`.

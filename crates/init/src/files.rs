@@ -79,7 +79,10 @@ pub(crate) async fn write(
         let plain = Decompressor::new(reader).map_err(archive)?;
         let options = copy::ExtractOptions {
             limits: Limits::default(),
-            owners: Owners::Archived,
+            owners: match options.owner {
+                Some((uid, gid)) => Owners::Fixed { uid, gid },
+                None => Owners::Archived,
+            },
             no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
             devices: options.devices,
         };

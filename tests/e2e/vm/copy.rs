@@ -10,7 +10,11 @@ use super::{Guest, cases, passes, run};
 
 #[test]
 fn copies() {
-    run(cases![copies_while_running, copies_while_stopped]);
+    run(cases![
+        copies_while_running,
+        copies_while_stopped,
+        copies_are_the_users
+    ]);
 }
 
 type Step = fn(&Place);
@@ -112,6 +116,16 @@ fn copies_while_stopped(d: &Daemon) {
         dir: d.dir().join("copy-stopped"),
     };
     assert_eq!(place.read("/in"), b"from the host");
+}
+
+/// With `-a` what is copied belongs to the container's user, as with dockerd.
+fn copies_are_the_users(d: &Daemon) {
+    let guest = Guest::new(d, &["--user", "1234:5678"]);
+    let file = d.dir().join("users");
+    fs::write(&file, "x").unwrap();
+    let path = file.display().to_string();
+    d.ok(&["cp", "-q", "-a", &path, &format!("{}:/tmp/users", &*guest)]);
+    assert_eq!(guest.exec("stat -c %u:%g /tmp/users"), "1234:5678");
 }
 
 fn container_stat(p: &Place) {

@@ -42,6 +42,7 @@ impl Files for VmSandbox {
         let options = WriteOptions {
             no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
             devices: true,
+            owner: options.owner,
         };
         let written = agent.write(self.id(), path, options, channel.id());
         let copied = async {
