@@ -11,9 +11,7 @@ use super::{Guest, cases, passes, run};
 #[test]
 fn copies() {
     run(cases![
-        copies_while_running,
-        copies_while_stopped,
-        copies_are_the_users
+        copies_while_running, copies_while_stopped, copies_are_the_users
     ]);
 }
 
