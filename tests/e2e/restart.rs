@@ -83,10 +83,7 @@ fn over_the_daemons_crash() {
     d.kill();
     std::thread::sleep(Duration::from_millis(1500));
     d.spawn();
-    assert_eq!(
-        d.inspect("never", "{{.State.Status}} {{.State.ExitCode}}"),
-        "exited 3"
-    );
+    d.until("never", "{{.State.Status}} {{.State.ExitCode}}", "exited 3");
     d.until("failing", "{{.RestartCount}} {{.State.Status}}", "1 exited");
     wait_until("it is started again", || {
         d.inspect("always", "{{.RestartCount}}")
