@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::container::files::blocking;
 use crate::engine::Engine;
 use crate::images::{self, parse_platform};
-use crate::{changes, pipe, transfer};
+use crate::{pipe, transfer};
 
 /// Writes images as one archive. Names are looked up first, so that a wrong one is the call's error.
 pub(crate) async fn save(engine: Arc<Engine>, names: Vec<String>) -> Result<ByteStream> {
@@ -105,7 +105,7 @@ pub(crate) async fn import(engine: Arc<Engine>, request: ImportRequest) -> Resul
     let platform = request.platform.as_deref().filter(|text| !text.is_empty());
     let platform = platform.map(parse_platform).transpose()?;
     let mut config = Default::default();
-    changes::apply(&mut config, &request.changes)?;
+    coracle_spec::changes::apply(&mut config, &request.changes)?;
     let import = Import {
         config,
         message: request.message,

@@ -1,6 +1,6 @@
 //! Images as users see them: listed, inspected, tagged, removed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +8,6 @@ use coracle_oci::{Digest, ImageConfig, Platform, Reference};
 use coracle_registry::{Client, Puller};
 use coracle_runtime::filter::Filters;
 use coracle_runtime::image::{HistoryEntry, Image, ImageRemoval, PrunedImages, RemoveImageOptions};
-use coracle_runtime::spec::{ContainerConfig, Empty, HealthConfig, StringOrList};
 use coracle_runtime::{Result, RuntimeError};
 use coracle_store::{ErrorKind, ImageUse, Removed, Store, StoreError};
 use jiff::Timestamp;
@@ -268,7 +267,7 @@ impl Images {
                 .unwrap_or_default(),
             created: image.created,
             author: config.author.clone().unwrap_or_default(),
-            config: container_config(config),
+            config: coracle_spec::changes::container_config(config),
             architecture: config.architecture.clone(),
             variant: config.variant.clone().unwrap_or_default(),
             os: config.os.clone(),
@@ -483,38 +482,6 @@ fn go_duration(text: &str) -> Option<std::time::Duration> {
 
 pub(crate) fn parse_platform(text: &str) -> Result<Platform> {
     Platform::parse(text).map_err(|error| RuntimeError::InvalidArgument(error.to_string()))
-}
-
-/// An image's defaults as a container's configuration.
-pub(crate) fn container_config(image: &ImageConfig) -> ContainerConfig {
-    let config = &image.config;
-    let set = |keys: Vec<&String>| -> BTreeMap<String, Empty> {
-        keys.into_iter()
-            .map(|key| (key.clone(), Empty {}))
-            .collect()
-    };
-    ContainerConfig {
-        user: config.user.clone(),
-        exposed_ports: set(config.exposed_ports.keys().collect()),
-        env: config.env.clone(),
-        cmd: config.cmd.clone().map(StringOrList),
-        healthcheck: config.healthcheck.as_ref().map(|check| HealthConfig {
-            test: check.test.clone(),
-            interval: check.interval,
-            timeout: check.timeout,
-            retries: check.retries,
-            start_period: check.start_period,
-            start_interval: check.start_interval,
-        }),
-        volumes: set(config.volumes.keys().collect()),
-        working_dir: config.working_dir.clone(),
-        entrypoint: config.entrypoint.clone().map(StringOrList),
-        on_build: config.on_build.clone(),
-        labels: config.labels.clone(),
-        stop_signal: config.stop_signal.clone(),
-        shell: config.shell.clone(),
-        ..Default::default()
-    }
 }
 
 /// What a store's error means to the user.

@@ -15,7 +15,6 @@
 #![forbid(unsafe_code)]
 
 mod archives;
-mod changes;
 mod config;
 mod container;
 mod disks;

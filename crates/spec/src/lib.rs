@@ -14,6 +14,7 @@
 
 mod build;
 mod capabilities;
+pub mod changes;
 pub mod check;
 mod devices;
 mod error;
@@ -22,6 +23,7 @@ mod mounts;
 mod process;
 mod resources;
 mod security;
+mod update;
 
 pub use build::{Inputs, Namespace, Namespaces, build};
 pub use capabilities::capabilities;
@@ -32,6 +34,7 @@ pub use mounts::{MountKind, ResolvedMount, tmpfs_options};
 pub use process::exec_process;
 pub use resources::resources;
 pub use security::{SeccompChoice, SecurityOptions};
+pub use update::overlay;
 
 /// What the host can do, as far as a specification depends on it.
 #[derive(Clone, Debug, Default)]

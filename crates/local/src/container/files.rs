@@ -20,7 +20,6 @@ use rustix::fs::{Mode, OFlags};
 use super::handle::{Command, Handle};
 use super::owner;
 use super::record::MountRecord;
-use crate::changes;
 use crate::engine::Engine;
 use crate::images;
 use crate::machine;
@@ -394,10 +393,10 @@ fn make_image(
         None => compared(engine, &record, &lease)?,
     };
     let mut config = match &request.config {
-        Some(config) => changes::image_config(config),
-        None => changes::image_config(&record.config),
+        Some(config) => coracle_spec::changes::image_config(config),
+        None => coracle_spec::changes::image_config(&record.config),
     };
-    changes::apply(&mut config, &request.changes)?;
+    coracle_spec::changes::apply(&mut config, &request.changes)?;
     let line: Vec<&str> = std::iter::once(record.path.as_str())
         .chain(record.args.iter().map(String::as_str))
         .collect();

@@ -209,8 +209,8 @@ pub(crate) fn commit(engine: &Engine, request: &CommitRequest) -> Result<String>
     let reference = request.reference.as_deref().filter(|text| !text.is_empty());
     let reference = reference.map(parse_reference).transpose()?;
     let mut config =
-        crate::images::changes::image_config(request.config.as_ref().unwrap_or(&entry.config));
-    crate::images::changes::apply(&mut config, &request.changes)?;
+        coracle_spec::changes::image_config(request.config.as_ref().unwrap_or(&entry.config));
+    coracle_spec::changes::apply(&mut config, &request.changes)?;
     let layer = {
         let fs = entry.fs.lock().unwrap_or_else(PoisonError::into_inner);
         tar::layer(&entry.base, &fs.root)

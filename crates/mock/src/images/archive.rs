@@ -15,7 +15,7 @@ use coracle_runtime::{Result, RuntimeError};
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 
-use super::{Images, Layer, Stored, changes, invalid, parse_platform, parse_reference};
+use super::{Images, Layer, Stored, invalid, parse_platform, parse_reference};
 use crate::engine::Engine;
 use crate::fs::{Kind, Node, tar};
 
@@ -330,7 +330,7 @@ pub(crate) async fn import(engine: &Engine, request: ImportRequest) -> Result<St
     let platform = request.platform.as_deref().filter(|text| !text.is_empty());
     let platform = platform.map(parse_platform).transpose()?;
     let mut config = Default::default();
-    changes::apply(&mut config, &request.changes)?;
+    coracle_spec::changes::apply(&mut config, &request.changes)?;
     let bytes = collect(request.tar).await?;
     if bytes.is_empty() {
         return Err(RuntimeError::InvalidArgument("the archive is empty".into()));

@@ -2,7 +2,6 @@
 
 pub(crate) mod archive;
 pub(crate) mod base;
-pub(crate) mod changes;
 pub(crate) mod remove;
 mod stored;
 pub(crate) mod transfer;

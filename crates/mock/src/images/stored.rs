@@ -1,6 +1,5 @@
 //! One image, and its layers.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,7 +8,6 @@ use coracle_oci::{
     Reference, media,
 };
 use coracle_runtime::image::{HistoryEntry, Image};
-use coracle_runtime::spec::{ContainerConfig, Empty, HealthConfig, StringOrList};
 use coracle_runtime::{Result, RuntimeError};
 use jiff::Timestamp;
 
@@ -183,7 +181,7 @@ impl Stored {
                 .unwrap_or_default(),
             created: self.created(),
             author: text(&self.config.author),
-            config: container_config(&self.config),
+            config: coracle_spec::changes::container_config(&self.config),
             architecture: self.config.architecture.clone(),
             variant: text(&self.config.variant),
             os: self.config.os.clone(),
@@ -230,37 +228,5 @@ impl Stored {
             first.tags = self.names.iter().map(Reference::familiar).collect();
         }
         steps
-    }
-}
-
-/// An image's defaults as a container's configuration.
-fn container_config(image: &ImageConfig) -> ContainerConfig {
-    let config = &image.config;
-    let set = |keys: Vec<&String>| -> BTreeMap<String, Empty> {
-        keys.into_iter()
-            .map(|key| (key.clone(), Empty {}))
-            .collect()
-    };
-    ContainerConfig {
-        user: config.user.clone(),
-        exposed_ports: set(config.exposed_ports.keys().collect()),
-        env: config.env.clone(),
-        cmd: config.cmd.clone().map(StringOrList),
-        healthcheck: config.healthcheck.as_ref().map(|check| HealthConfig {
-            test: check.test.clone(),
-            interval: check.interval,
-            timeout: check.timeout,
-            retries: check.retries,
-            start_period: check.start_period,
-            start_interval: check.start_interval,
-        }),
-        volumes: set(config.volumes.keys().collect()),
-        working_dir: config.working_dir.clone(),
-        entrypoint: config.entrypoint.clone().map(StringOrList),
-        on_build: config.on_build.clone(),
-        labels: config.labels.clone(),
-        stop_signal: config.stop_signal.clone(),
-        shell: config.shell.clone(),
-        ..Default::default()
     }
 }

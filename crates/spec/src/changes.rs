@@ -1,13 +1,14 @@
-//! Dockerfile instructions applied to an image's configuration (`commit --change`, `import --change`).
+//! Images' configurations: as a container's, from a container's, and with Dockerfile instructions applied
+//! (`commit --change`, `import --change`).
 
 use std::collections::BTreeMap;
 
-use coracle_oci::{ContainerConfig as ImageContainerConfig, Empty};
-use coracle_runtime::spec::ContainerConfig;
+use coracle_oci::{ContainerConfig as ImageContainerConfig, Empty, ImageConfig};
+use coracle_runtime::spec::{self, ContainerConfig};
 use coracle_runtime::{Result, RuntimeError};
 
 /// A container's configuration as an image's.
-pub(crate) fn image_config(config: &ContainerConfig) -> ImageContainerConfig {
+pub fn image_config(config: &ContainerConfig) -> ImageContainerConfig {
     let set = |keys: Vec<&String>| -> BTreeMap<String, Empty> {
         keys.into_iter()
             .map(|key| (key.clone(), Empty {}))
@@ -41,8 +42,40 @@ pub(crate) fn image_config(config: &ContainerConfig) -> ImageContainerConfig {
     }
 }
 
+/// An image's defaults as a container's configuration.
+pub fn container_config(image: &ImageConfig) -> ContainerConfig {
+    let config = &image.config;
+    let set = |keys: Vec<&String>| -> BTreeMap<String, spec::Empty> {
+        keys.into_iter()
+            .map(|key| (key.clone(), spec::Empty {}))
+            .collect()
+    };
+    ContainerConfig {
+        user: config.user.clone(),
+        exposed_ports: set(config.exposed_ports.keys().collect()),
+        env: config.env.clone(),
+        cmd: config.cmd.clone().map(spec::StringOrList),
+        healthcheck: config.healthcheck.as_ref().map(|check| spec::HealthConfig {
+            test: check.test.clone(),
+            interval: check.interval,
+            timeout: check.timeout,
+            retries: check.retries,
+            start_period: check.start_period,
+            start_interval: check.start_interval,
+        }),
+        volumes: set(config.volumes.keys().collect()),
+        working_dir: config.working_dir.clone(),
+        entrypoint: config.entrypoint.clone().map(spec::StringOrList),
+        on_build: config.on_build.clone(),
+        labels: config.labels.clone(),
+        stop_signal: config.stop_signal.clone(),
+        shell: config.shell.clone(),
+        ..Default::default()
+    }
+}
+
 /// Applies instructions, each a line.
-pub(crate) fn apply(config: &mut ImageContainerConfig, lines: &[String]) -> Result<()> {
+pub fn apply(config: &mut ImageContainerConfig, lines: &[String]) -> Result<()> {
     for line in lines.iter().flat_map(|text| text.lines()).map(str::trim) {
         if !line.is_empty() {
             apply_one(config, line)?;
@@ -75,7 +108,7 @@ fn apply_one(config: &mut ImageContainerConfig, line: &str) -> Result<()> {
         "LABEL" => config.labels.extend(pairs(line, rest)?),
         "EXPOSE" => {
             for port in rest.split_whitespace() {
-                let (first, last, proto) = coracle_spec::check::exposed_port(port)
+                let (first, last, proto) = crate::check::exposed_port(port)
                     .map_err(|error| invalid(line, &error.to_string()))?;
                 for number in first..=last {
                     config
