@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod api;
+mod arguments;
 mod attach;
 mod cli;
 mod compose;

@@ -376,6 +376,18 @@ impl Networking {
         }
     }
 
+    /// Whether a container that doesn't run could join a network like this.
+    pub(crate) fn check(
+        &self,
+        record: &Record,
+        network: &str,
+        settings: &EndpointSettings,
+    ) -> Result<()> {
+        let network = self.networks.find(network).map_err(error)?;
+        let config = endpoint_config(record, settings, &network, 0)?;
+        network.owns(config.ipv4, config.ipv6).map_err(error)
+    }
+
     /// Puts a running container on one more network.
     pub(crate) async fn plug(
         &self,
@@ -611,6 +623,7 @@ fn endpoint_config(
     network: &coracle_network::Network,
     index: usize,
 ) -> Result<EndpointConfig> {
+    coracle_spec::check_endpoint(settings)?;
     let asked = settings.ipam_config.as_ref();
     let fixed =
         asked.is_some_and(|ipam| !ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty());
@@ -633,28 +646,9 @@ fn endpoint_config(
     if !mac.is_empty() {
         config.mac = Some(MacAddr(coracle_spec::check::check_mac(mac)?));
     }
-    if let Some(ipam) = &settings.ipam_config {
-        let invalid =
-            |address: &str| RuntimeError::InvalidArgument(format!("invalid IP address: {address}"));
-        if !ipam.ipv4_address.is_empty() {
-            config.ipv4 = Some(
-                ipam.ipv4_address
-                    .parse()
-                    .map_err(|_| invalid(&ipam.ipv4_address))?,
-            );
-        }
-        if !ipam.ipv6_address.is_empty() {
-            config.ipv6 = Some(
-                ipam.ipv6_address
-                    .parse()
-                    .map_err(|_| invalid(&ipam.ipv6_address))?,
-            );
-        }
-        if let Some(address) = ipam.link_local_ips.first() {
-            return Err(RuntimeError::InvalidArgument(format!(
-                "LinkLocalIPs ({address}) are not supported"
-            )));
-        }
+    if let Some(ipam) = asked {
+        config.ipv4 = ipam.ipv4_address.parse().ok();
+        config.ipv6 = ipam.ipv6_address.parse().ok();
     }
     Ok(config)
 }
@@ -815,8 +809,13 @@ pub(crate) fn error(error: Error) -> RuntimeError {
     match error {
         Error::NetworkNotFound(name) => RuntimeError::NotFound(format!("network {name} not found")),
         Error::NetworkExists(_) => RuntimeError::AlreadyExists(text),
-        Error::NetworkInUse { .. } | Error::Predefined(_) => RuntimeError::Forbidden(text),
-        Error::Invalid(_) | Error::Unsupported(_) => RuntimeError::InvalidArgument(text),
+        Error::NetworkInUse { .. }
+        | Error::Predefined(_)
+        | Error::PoolOverlap
+        | Error::AddressInUse(_) => RuntimeError::Forbidden(text),
+        Error::Invalid(_) | Error::Unsupported(_) | Error::AddressOutside(_) => {
+            RuntimeError::InvalidArgument(text)
+        }
         _ => RuntimeError::Internal(text),
     }
 }

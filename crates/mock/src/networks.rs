@@ -32,6 +32,25 @@ struct Stored {
     given: u32,
 }
 
+impl Stored {
+    /// An address that is asked for.
+    fn owned(&self, text: &str) -> Result<Ipv4Addr> {
+        let address: Ipv4Addr = text
+            .parse()
+            .map_err(|_| RuntimeError::InvalidArgument(format!("invalid IPv4 address: {text}")))?;
+        let mask = u32::MAX
+            .checked_shl(32 - u32::from(self.prefix))
+            .unwrap_or(0);
+        if u32::from(address) & mask == u32::from(self.base) & mask {
+            Ok(address)
+        } else {
+            Err(RuntimeError::InvalidArgument(format!(
+                "no configured subnet or ip-range contain the IP address {address}"
+            )))
+        }
+    }
+}
+
 impl Default for Networks {
     fn default() -> Self {
         let mut networks = Self {
@@ -118,6 +137,19 @@ impl Networks {
             .ok_or_else(|| RuntimeError::NotFound(format!("network {name} not found")))
     }
 
+    /// Whether the addresses that an endpoint asks for are the network's.
+    pub(crate) fn check(&self, name: &str, wanted: &EndpointSettings) -> Result<()> {
+        let stored = self.table.get(self.place(name)?);
+        let asked = wanted
+            .ipam_config
+            .as_ref()
+            .map(|ipam| ipam.ipv4_address.as_str());
+        match (stored, asked.filter(|text| !text.is_empty())) {
+            (Some(stored), Some(text)) => stored.owned(text).map(drop),
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn list(&self) -> Vec<Network> {
         self.table
             .iter()
@@ -146,9 +178,7 @@ impl Networks {
                 .as_ref()
                 .map(|ipam| ipam.ipv4_address.as_str());
             let address = match asked.filter(|text| !text.is_empty()) {
-                Some(text) => text.parse().map_err(|_| {
-                    RuntimeError::InvalidArgument(format!("invalid IPv4 address: {text}"))
-                })?,
+                Some(text) => stored.owned(text)?,
                 None => {
                     stored.given += 1;
                     offset(stored.base, stored.given)
@@ -336,6 +366,8 @@ pub(crate) fn connect(engine: &Engine, network: &str, request: ConnectRequest) -
         )));
     }
     let mut settings = request.endpoint;
+    coracle_spec::check_endpoint(&settings)?;
+    networks.check(&found.name, &settings)?;
     entry
         .networking
         .endpoints_config

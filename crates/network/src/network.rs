@@ -1,7 +1,7 @@
 //! A network: what it is, and how one is asked for.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -105,6 +105,22 @@ impl Network {
     pub fn interface_prefix(&self) -> &str {
         let asked = self.options.get(OPTION_PREFIX).filter(|p| !p.is_empty());
         asked.map_or("eth", String::as_str)
+    }
+
+    /// Whether these addresses may be asked for on it.
+    ///
+    /// # Errors
+    /// `AddressOutside` if they aren't the network's, `AddressInUse` for its gateway and those that
+    /// are reserved.
+    pub fn owns(&self, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr>) -> Result<()> {
+        if let Some(ip) = ipv4 {
+            self.ipv4.ipam()?.reserve(ip.into())?;
+        }
+        match (ipv6, &self.ipv6) {
+            (Some(ip), Some(pool)) => pool.ipam()?.reserve(ip.into()),
+            (Some(ip), None) => Err(Error::AddressOutside(ip.into())),
+            (None, _) => Ok(()),
+        }
     }
 
     /// Whether it is the default network.

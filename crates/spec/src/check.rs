@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use coracle_runtime::signal;
 use coracle_runtime::spec::{ContainerConfig, HostConfig};
 
+use crate::devices::device_access;
+use crate::process::rlimits;
 use crate::{Host, SecurityOptions, SpecError, capabilities};
 
 /// The least memory a container can have, bytes (Docker's).
@@ -25,6 +27,10 @@ pub fn check(
     restart(host_config)?;
     names(host_config)?;
     capabilities(host_config, host)?;
+    rlimits(&host_config.ulimits, &[])?;
+    for mapping in &host_config.devices {
+        device_access(mapping)?;
+    }
     SecurityOptions::parse(&host_config.security_opt, host_config.privileged, host)?;
     if !(-1000..=1000).contains(&host_config.oom_score_adj) {
         return Err(SpecError::invalid(format!(
@@ -372,6 +378,11 @@ fn modes(config: &HostConfig) -> Result<(), SpecError> {
             "invalid cgroup namespace mode: {}",
             config.cgroupns_mode
         )));
+    }
+    if config.network_mode == "container:" {
+        return Err(SpecError::invalid(
+            "invalid container format container:<name|id>",
+        ));
     }
     let host_network = config.network_mode == "host";
     for (name, value) in &config.sysctls {

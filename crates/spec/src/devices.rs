@@ -78,12 +78,17 @@ fn rule(
     Ok(rule)
 }
 
+/// Which of read, write and mknod are allowed; all, if that isn't said.
+pub(crate) fn device_access(mapping: &DeviceMapping) -> Result<&str, SpecError> {
+    match mapping.cgroup_permissions.as_str() {
+        "" => Ok("rwm"),
+        given if given.chars().all(|c| "rwm".contains(c)) => Ok(given),
+        given => Err(SpecError::invalid(format!("invalid device mode: {given}"))),
+    }
+}
+
 fn add_mapping(mapping: &DeviceMapping, devices: &mut Devices) -> Result<(), SpecError> {
-    let access = match mapping.cgroup_permissions.as_str() {
-        "" => "rwm",
-        given if given.chars().all(|c| "rwm".contains(c)) => given,
-        given => return Err(SpecError::invalid(format!("invalid device mode: {given}"))),
-    };
+    let access = device_access(mapping)?;
     let inside = match mapping.path_in_container.as_str() {
         "" => mapping.path_on_host.as_str(),
         given => given,

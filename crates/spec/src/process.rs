@@ -124,7 +124,8 @@ fn capability_sets(names: &BTreeSet<String>) -> Result<LinuxCapabilities, SpecEr
         .map_err(|error| SpecError::invalid(error.to_string()))
 }
 
-fn rlimits(own: &[Ulimit], defaults: &[Ulimit]) -> Result<Vec<PosixRlimit>, SpecError> {
+/// The user's limits, and the defaults of those that the user doesn't name.
+pub(crate) fn rlimits(own: &[Ulimit], defaults: &[Ulimit]) -> Result<Vec<PosixRlimit>, SpecError> {
     let mut limits = Vec::new();
     let inherited = defaults
         .iter()

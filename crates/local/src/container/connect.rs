@@ -48,7 +48,10 @@ impl Actor {
                 }
                 joined
             }
-            None => settings,
+            None => {
+                self.engine.networks.check(&record, &network, &settings)?;
+                settings
+            }
         };
         if let Err(error) = save_record(&record, &self.dirs).await {
             if self.task.is_some() {

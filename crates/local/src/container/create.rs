@@ -88,6 +88,7 @@ fn make(
 ) -> Result<(Record, Vec<String>, Vec<Hold>)> {
     let host = &machine::facts(&engine.config, &spec.host);
     let mut warnings = coracle_spec::check(&spec.config, &spec.host, host)?;
+    coracle_spec::check_networking(&spec.networking)?;
     let image = engine
         .images
         .for_container(&spec.config.image, spec.platform.as_deref())?;

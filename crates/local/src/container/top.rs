@@ -31,9 +31,9 @@ pub(crate) async fn top(handle: &Handle, ps_args: &str) -> Result<Top> {
     }
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
-        // dockerd: the first line, and status 500.
+        // dockerd says the same with status 500, though it is the arguments that are wrong.
         let line = text.lines().next().unwrap_or("ps failed").to_owned();
-        return Err(RuntimeError::Internal(line));
+        return Err(RuntimeError::InvalidArgument(line));
     }
     parse(&String::from_utf8_lossy(&output.stdout), &pids)
 }

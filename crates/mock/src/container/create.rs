@@ -59,6 +59,7 @@ fn make(
     spec: ContainerSpec,
 ) -> Result<(Entry, Vec<String>)> {
     let mut warnings = coracle_spec::check(&spec.config, &spec.host, &engine.host)?;
+    coracle_spec::check_networking(&spec.networking)?;
     let image = state
         .images
         .for_container(&spec.config.image, spec.platform.as_deref())?;
