@@ -14,6 +14,7 @@ mod disk;
 mod limits;
 mod mounts;
 mod network;
+mod platform;
 mod process;
 mod security;
 mod streams;
@@ -126,8 +127,11 @@ fn daemon() -> Option<Daemon> {
         eprintln!("skipped: there is no kernel for virtual machines; run fixtures/kernel");
         return None;
     };
-    let flags = ["--accelerator", "tcg", "--default-runtime", "vm", "--agent"];
     let agent = agent().to_string_lossy().into_owned();
+    let emulators = emulators();
+    let flags = [
+        "--accelerator", "tcg", "--default-runtime", "vm", "--emulators", &emulators, "--agent",
+    ];
     let d = Daemon::with(Options {
         args: flags
             .map(str::to_owned)
@@ -175,6 +179,16 @@ fn agent() -> PathBuf {
     let target = debug.parent().and_then(Path::parent);
     let target = target.expect("the target directory");
     target.join(triple).join("shim/coracle-init")
+}
+
+/// The folder with user-mode emulators; empty, told with the reason, where it can't be had.
+fn emulators() -> String {
+    let script = fixture::repository().join("fixtures/foreign");
+    let found = Command::new(script).output().expect("run fixtures/foreign");
+    if !found.status.success() {
+        eprintln!("no emulators: {}", String::from_utf8_lossy(&found.stderr));
+    }
+    String::from_utf8_lossy(&found.stdout).trim().to_owned()
 }
 
 fn kernel() -> Option<PathBuf> {

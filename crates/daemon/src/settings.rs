@@ -117,6 +117,9 @@ settings! {
     /// The first program of virtual machines, a static coracle-init [default: beside the shim]
     #[arg(value_name = "FILE")]
     agent: Option<PathBuf>,
+    /// Directory of qemu-ARCHITECTURE-static, for virtual machines [default: /usr/bin]
+    #[arg(value_name = "DIR")]
+    emulators: Option<PathBuf>,
     /// What executes virtual machines: auto, kvm, tcg
     #[arg(value_name = "NAME")]
     accelerator: Option<String>,
@@ -428,6 +431,9 @@ impl Settings {
         }
         if let Some(agent) = &self.agent {
             machine.agent.clone_from(agent);
+        }
+        if let Some(emulators) = &self.emulators {
+            machine.emulators.clone_from(emulators);
         }
         if let Some(accelerator) = &self.accelerator {
             if !matches!(accelerator.as_str(), "auto" | "kvm" | "tcg") {

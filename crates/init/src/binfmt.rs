@@ -20,16 +20,17 @@ pub(crate) fn register(binfmt: &Binfmt) -> Result<()> {
         rustix::mount::mount("binfmt_misc", DIR, "binfmt_misc", flags, None)
             .during(|| "mount binfmt_misc")?;
     }
-    match fs::write(Path::new(DIR).join(&binfmt.name), "-1") {
+    match write(&Path::new(DIR).join(&binfmt.name), "-1") {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         removed => removed.during(|| format!("replace the interpreter {}", binfmt.name))?,
     }
-    // One write, or it isn't understood.
-    fs::OpenOptions::new()
-        .write(true)
-        .open(register)
-        .and_then(|mut file| file.write_all(line.as_bytes()))
-        .during(|| format!("register the interpreter {}", binfmt.name))
+    write(&register, &line).during(|| format!("register the interpreter {}", binfmt.name))
+}
+
+/// In one call, or it isn't understood; and no file can be made there.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).open(path)?;
+    file.write_all(text.as_bytes())
 }
 
 fn line(binfmt: &Binfmt) -> Result<String> {

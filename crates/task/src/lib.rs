@@ -26,6 +26,7 @@
 
 mod client;
 mod config;
+mod emulator;
 mod error;
 pub mod files;
 pub mod frame;
@@ -47,6 +48,8 @@ pub use config::ProxyPort;
 pub use config::Rootfs;
 pub use config::TASK_FILE;
 pub use config::TaskConfig;
+pub use emulator::Emulator;
+pub use emulator::Format;
 pub use error::ErrorKind;
 pub use error::TaskError;
 pub use machine::MachineConfig;

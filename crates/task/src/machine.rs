@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::Emulator;
+
 /// A machine for one container. With it in a [`TaskConfig`](crate::TaskConfig), the container is
 /// isolated by a virtual machine instead of namespaces of this host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,6 +38,8 @@ pub struct MachineConfig {
     /// Sources of bind mounts that are small files of the engine's (`/etc/hosts` and its like): they
     /// are copied into the guest instead of being shared with it.
     pub copies: Vec<PathBuf>,
+    /// What runs the container's programs, where they are of another architecture.
+    pub emulator: Option<Emulator>,
     /// The user and group that QEMU runs as; `None`: the shim's own.
     pub user: Option<(u32, u32)>,
     /// Where the guest's console is logged.

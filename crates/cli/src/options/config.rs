@@ -74,6 +74,15 @@ pub(crate) struct ConfigOptions {
     /// Platform of the image: OS/ARCH[/VARIANT] [env: DOCKER_DEFAULT_PLATFORM]
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
+    /// Architecture of the image, in place of --platform: arm64
+    #[arg(long, value_name = "ARCH", conflicts_with = "platform")]
+    arch: Option<String>,
+    /// Operating system of the image, in place of --platform: linux
+    #[arg(long, value_name = "OS", conflicts_with = "platform")]
+    os: Option<String>,
+    /// Refused: programs of other architectures are run by QEMU
+    #[arg(long, hide = true)]
+    rosetta: bool,
     /// Show no progress of pulling
     #[arg(short = 'q', long)]
     pub(crate) quiet: bool,
@@ -100,13 +109,24 @@ pub(crate) struct ConfigOptions {
 impl ConfigOptions {
     /// The platform asked for; empty for the daemon's.
     pub(crate) fn platform(&self) -> String {
-        self.platform
-            .clone()
-            .or_else(|| crate::host::variable("DOCKER_DEFAULT_PLATFORM"))
+        let own = match (&self.os, &self.arch) {
+            (None, None) => self.platform.clone(),
+            (os, arch) => {
+                let parts = [Some(os.as_deref().unwrap_or("linux")), arch.as_deref()];
+                Some(parts.into_iter().flatten().collect::<Vec<_>>().join("/"))
+            }
+        };
+        own.or_else(|| crate::host::variable("DOCKER_DEFAULT_PLATFORM"))
             .unwrap_or_default()
     }
 
     pub(super) fn apply(&self, body: &mut CreateBody) -> Result<()> {
+        if self.rosetta {
+            return Err(Error::advice(
+                "--rosetta is not supported: Rosetta is a part of macOS",
+                "leave it out; with --runtime vm programs of other architectures are run by QEMU",
+            ));
+        }
         self.streams(body)?;
         let config = &mut body.config;
         config.user = self.user.clone().unwrap_or_default();

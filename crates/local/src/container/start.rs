@@ -183,8 +183,9 @@ impl Actor {
         let (mut config, process) = bundle::task(&self.engine, &self.record, &self.dirs, &joined)?;
         if machine::is_machine(&self.record.host_config) {
             let interfaces = joined.interfaces.clone();
-            let machine =
+            let mut machine =
                 machine::config(&self.engine, &self.record, &self.dirs, interfaces).await?;
+            machine.emulator = machine::emulator::of(&self.engine, &self.record).await?;
             config.machine = Some(Box::new(machine));
         }
         let internal = |what: &str, error: std::io::Error| {
@@ -216,7 +217,9 @@ impl Actor {
             Err(error) => {
                 let log = shim_log(&self.dirs.bundle);
                 let _ = client.shutdown().await;
-                Err(start_error(error, &log))
+                let mut failure = start_error(error, &log);
+                machine::emulator::explain(&self.record, &mut failure.error);
+                Err(failure)
             }
         }
     }

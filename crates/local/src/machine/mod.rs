@@ -5,6 +5,7 @@
 //! the machine.
 
 pub(crate) mod check;
+pub(crate) mod emulator;
 pub(crate) mod files;
 pub(crate) mod templates;
 pub(crate) mod top;
@@ -43,6 +44,8 @@ pub struct MachineSettings {
     pub qemu: Option<PathBuf>,
     /// The agent: a static `coracle-init`.
     pub agent: PathBuf,
+    /// Where QEMU's user-mode emulators are, for images of other architectures.
+    pub emulators: PathBuf,
     /// `kvm`, `tcg`, or `auto`: what works.
     pub accelerator: String,
     /// Processors of a machine whose container asks for none.
@@ -61,6 +64,7 @@ impl MachineSettings {
         Self {
             qemu: on_path("qemu-system-x86_64"),
             agent: shim.with_file_name("coracle-init"),
+            emulators: "/usr/bin".into(),
             accelerator: "auto".into(),
             cpus: 1,
             memory: 1 << 30,
@@ -235,6 +239,7 @@ async fn shape(engine: &Arc<Engine>, host_config: &HostConfig) -> Result<Machine
         layer: PathBuf::new(),
         interfaces: Vec::new(),
         copies: Vec::new(),
+        emulator: None,
         user: None,
         boot_log: PathBuf::new(),
     })

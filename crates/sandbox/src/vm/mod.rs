@@ -12,6 +12,7 @@
 //! ```
 
 mod cgroup;
+mod emulator;
 mod events;
 mod files;
 mod machine;
@@ -118,13 +119,22 @@ impl VmSandbox {
         let started = machine::start(&self.config, &self.machine, &cgroups, whole).await;
         let (machine, agent) = started?;
         // From here on `delete` ends it.
-        let plan = setup::plan(&self.config, &self.machine, whole)?;
+        let mut plan = setup::plan(&self.config, &self.machine, whole)?;
+        let emulator = self.machine.emulator.as_ref().filter(|_| whole);
+        let binfmt = match emulator {
+            Some(emulator) => Some(emulator::share(emulator, &mut plan)?),
+            None => None,
+        };
         let mut work = JoinSet::new();
         let running = async {
             let channels = agent.setup(&plan.setup).await;
             let channels = channels.map_err(from_young_guest)?;
             for (share, channel) in plan.shares.into_iter().zip(channels) {
                 work.spawn(setup::serve(share, channel));
+            }
+            // The guest opens the emulator now, so it has to be served.
+            if let Some(binfmt) = &binfmt {
+                agent.binfmt(binfmt).await.map_err(from_young_guest)?;
             }
             for socket in &plan.sockets {
                 let listened = agent.listen(&socket.listen).await;

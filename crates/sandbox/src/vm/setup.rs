@@ -37,7 +37,7 @@ use crate::Result;
 use crate::SandboxError;
 
 /// The guest's directory for what belongs to containers.
-const GUEST: &str = "/run/coracle";
+pub(crate) const GUEST: &str = "/run/coracle";
 /// The mark of a mount of a part of its source (`spec`'s way of saying it).
 const SUBDIR: &str = "X-mount.subdir=";
 /// The most bytes of a file that is copied into the guest.
@@ -309,6 +309,16 @@ impl Plan {
             path: path.to_owned(),
         });
         target
+    }
+}
+
+impl Source {
+    /// One file of this host, which the guest can only read.
+    pub(crate) fn file(path: &Path) -> io::Result<Self> {
+        let mut options = ServeOptions::default();
+        options.read_only = true;
+        let file = open(path, None)?;
+        Ok(Self { file, options })
     }
 }
 
