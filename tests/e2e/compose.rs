@@ -117,7 +117,13 @@ impl<'a> Project<'a> {
 #[test]
 fn a_project_of_several_services() {
     let Some(d) = Daemon::start() else { return };
-    let Some(p) = Project::new(&d) else { return };
+    up_and_down(&d);
+}
+
+/// Brings the project up, looks at all that its services see of each other, and takes it down: the
+/// same whether they are processes or machines.
+pub(crate) fn up_and_down(d: &Daemon) {
+    let Some(p) = Project::new(d) else { return };
     p.ok(&["config", "--quiet"]);
     p.ok(&["up", "--detach"]);
 
