@@ -4,6 +4,8 @@
 //!
 //! Runs within the shim, so that it lives as long as the container, whatever becomes of the daemon.
 
+mod splice;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -81,10 +82,7 @@ async fn relay(mut client: TcpStream, target: SocketAddr) {
         return;
     };
     let _ = (client.set_nodelay(true), container.set_nodelay(true));
-    if copy_bidirectional(&mut client, &mut container)
-        .await
-        .is_err()
-    {
+    if splice::join(&mut client, &mut container).await.is_err() {
         // One side was reset: so is the other.
         let _ = (client.set_zero_linger(), container.set_zero_linger());
     }
