@@ -1,9 +1,13 @@
 //! `docker events`.
 
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use coracle_tests::{Daemon, now, output, wait_until};
+use serde_json::json;
 
 fn past(d: &Daemon, flags: &[&str]) -> Vec<String> {
     let line = [
@@ -117,4 +121,77 @@ fn as_they_come() {
         })
         .collect();
     assert_eq!(actions, ["create", "attach", "start", "die", "destroy"]);
+}
+
+/// Containers of the test below.
+const MANY: usize = 1000;
+/// How many are made at once.
+const HANDS: usize = 8;
+
+#[test]
+fn many_short_containers_lose_and_double_none() {
+    let Some(d) = Daemon::start() else { return };
+    let mut command = d.docker_command(&[
+        "events", "--filter", "type=container", "--format", "{{.Actor.ID}} {{.Action}}",
+    ]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let heard = BufReader::new(child.stdout.take().unwrap());
+    let listener = std::thread::spawn(move || {
+        let mut seen: HashMap<String, Vec<String>> = HashMap::new();
+        let mut gone = 0;
+        for line in heard.lines().map_while(Result::ok) {
+            let (id, action) = line.split_once(' ').unwrap();
+            seen.entry(id.to_owned())
+                .or_default()
+                .push(action.to_owned());
+            gone += usize::from(action == "destroy");
+            if gone == MANY {
+                break;
+            }
+        }
+        seen
+    });
+    wait_until("it listens", || d.log().contains("path=\"/v1.47/events\""));
+    let next = AtomicUsize::new(0);
+    let body = json!({
+        "Image": "busybox",
+        "Cmd": ["true"],
+        "HostConfig": {"AutoRemove": true, "NetworkMode": "none"},
+    });
+    let mut ids: Vec<String> = std::thread::scope(|scope| {
+        let hands: Vec<_> = (0..HANDS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut ids = Vec::new();
+                    while next.fetch_add(1, Ordering::Relaxed) < MANY {
+                        let made = d.api("POST", "/v1.47/containers/create", Some(&body));
+                        assert_eq!(made.status, 201, "{}", made.text());
+                        let id = made.json()["Id"].as_str().unwrap().to_owned();
+                        let start = format!("/v1.47/containers/{id}/start");
+                        assert_eq!(d.api("POST", &start, None).status, 204);
+                        ids.push(id);
+                    }
+                    ids
+                })
+            })
+            .collect();
+        hands
+            .into_iter()
+            .flat_map(|hand| hand.join().unwrap())
+            .collect()
+    });
+    let seen = listener.join().unwrap();
+    coracle_tests::leak::kill(child.id().cast_signed(), rustix::process::Signal::INT);
+    let _ = output::finish(child, "events".into(), Vec::new());
+    ids.sort();
+    let mut of: Vec<&String> = seen.keys().collect();
+    of.sort();
+    assert_eq!(of, ids.iter().collect::<Vec<_>>());
+    for (id, actions) in &seen {
+        assert_eq!(actions[..], ["create", "start", "die", "destroy"], "{id}");
+    }
 }
