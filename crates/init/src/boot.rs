@@ -43,6 +43,8 @@ pub(crate) fn boot() -> io::Result<()> {
             crate::complain(&format!("cannot set {name}: {error}"));
         }
     }
+    // Memory that the machine gets later is used at once. Kernels that can't grow have no such file.
+    let _unless = fs::write("/sys/devices/system/memory/auto_online_blocks", "online");
     if let Err(error) = coracle_network::interface::configure(&[]) {
         crate::complain(&format!("cannot raise the loopback interface: {error}"));
     }

@@ -26,6 +26,8 @@ pub struct MachineConfig {
     pub cpus: u32,
     /// Memory in bytes, the guest kernel's own included.
     pub memory: u64,
+    /// How much of that the guest's kernel and agent need, on top of a container's limit.
+    pub overhead: u64,
     /// Where templates are kept. One of this machine's shape is cloned, if there is one; else the
     /// machine boots.
     pub templates: Option<PathBuf>,

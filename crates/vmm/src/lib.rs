@@ -40,5 +40,5 @@ pub use helper::run_if_helper;
 pub use machine::{End, Exit, Machine, Vmm};
 pub use probe::{Choice, Ready, choose};
 pub use qemu::Qemu;
-pub use spec::{Accelerator, Disk, Generation, MacAddr, MachineSpec, Nic, Shape, Slot};
+pub use spec::{Accelerator, Disk, Generation, MacAddr, MachineSpec, Nic, ROOM, Shape, Slot};
 pub use template::{FORMAT, Template};

@@ -82,11 +82,12 @@ pub trait Machine: Send + Sync {
     /// If it has ended.
     async fn resume(&self) -> Result<()>;
 
-    /// Asks the guest to get along with so many bytes, up to the shape's memory: the rest goes back
-    /// to the host, as soon as the guest gives it.
+    /// Has the guest get along with so many bytes. Of less than the shape's memory the rest goes back
+    /// to the host, as soon as the guest gives it; of more, up to [`crate::ROOM`] more, this returns
+    /// when the guest uses it.
     ///
     /// # Errors
-    /// If that is more than it has.
+    /// If that is more than it can have, or the guest doesn't take it.
     async fn set_memory(&self, bytes: u64) -> Result<()>;
 
     /// Makes a writable disk's image, and the disk, this large. Never smaller.

@@ -10,6 +10,7 @@ fn limits() {
         container_memory_events_oom_kill, container_cgroup_limits, container_cpus,
         container_statistics, container_statistics_of_networks, container_rlimit_open_files,
         container_rlimit_multiple, container_rlimit_exec, container_update,
+        container_update_grows_and_shrinks_its_machine, machines_are_limited_on_the_host,
         container_use_init_with_terminal, container_vm_resource_overhead,
     ]);
 }
@@ -122,6 +123,40 @@ fn container_update(d: &Daemon) {
         guest.exec("cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max"),
         "67108864\n33"
     );
+}
+
+fn container_update_grows_and_shrinks_its_machine(d: &Daemon) {
+    let guest = Guest::new(d, &["-m", "64m"]);
+    let total = || -> u64 {
+        let text = guest.exec("awk '/MemTotal/ {print $2}' /proc/meminfo");
+        text.parse::<u64>().unwrap() / 1024
+    };
+    assert!(total() < 260, "{}", total());
+    d.ok(&["update", "-m", "600m", "--memory-swap", "600m", &guest]);
+    assert!((700..900).contains(&total()), "{}", total());
+    let text = d.ok(&["stats", "--no-stream", "--format", "{{.MemUsage}}", &guest]);
+    assert!(text.ends_with("/ 600MiB"), "{text}");
+    d.ok(&["update", "-m", "64m", "--memory-swap", "64m", &guest]);
+    wait_until("the memory is given back", || total() < 260);
+    assert_eq!(guest.exec("cat /sys/fs/cgroup/memory.max"), "67108864");
+    // What it can't have is refused, and nothing is changed.
+    let line = ["update", "-m", "900g", "--memory-swap", "900g", &guest];
+    d.fails(1, &line).says("cannot give the virtual machine");
+    if std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1) {
+        let refused = d.fails(1, &["update", "--cpus", "2", &guest]);
+        refused.says("stop the container, update it, and start it again");
+    }
+    let form = "{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}}";
+    assert_eq!(d.inspect(&guest, form), "67108864 0");
+}
+
+/// QEMU's own control group: what the machine can use, and its VMM's own.
+fn machines_are_limited_on_the_host(d: &Daemon) {
+    let guest = Guest::new(d, &["-m", "64m"]);
+    let limit = |v1: &str, v2: &str| d.cgroup_file(&guest, v1, v2);
+    let bytes = limit("memory/memory.limit_in_bytes", "memory.max");
+    assert_eq!(bytes, ((256 + 1024 + 256) << 20).to_string());
+    assert_eq!(limit("pids/pids.max", "pids.max"), "129");
 }
 
 fn container_use_init_with_terminal(d: &Daemon) {

@@ -234,6 +234,7 @@ async fn shape(engine: &Arc<Engine>, host_config: &HostConfig) -> Result<Machine
         kernel_args: boot.kernel_args,
         cpus: check::cpus(host_config, settings.cpus, config.host.cpus),
         memory: check::memory(host_config, settings.memory, settings.overhead),
+        overhead: settings.overhead,
         templates: Some(config.data_root.join("machines/templates")),
         image: PathBuf::new(),
         layer: PathBuf::new(),

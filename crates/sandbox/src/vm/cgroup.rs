@@ -1,12 +1,15 @@
-//! The control group that a machine's VMM is in: without limits, as the container's own are the
-//! guest's to keep, but found, counted and killed like any container's.
+//! The control group that a machine's VMM is in. The container's own limits are the guest's to keep;
+//! what is limited here is the VMM, to what a machine of its size can use.
 
 use std::time::Duration;
 
 use coracle_cgroup::Cgroup;
 use coracle_cgroup::Hierarchy;
 use coracle_task::TaskConfig;
-use oci_spec::runtime::LinuxResourcesBuilder;
+use oci_spec::runtime::LinuxCpu;
+use oci_spec::runtime::LinuxMemory;
+use oci_spec::runtime::LinuxPids;
+use oci_spec::runtime::LinuxResources;
 
 use crate::Result;
 use crate::SandboxError;
@@ -14,19 +17,64 @@ use crate::SandboxError;
 /// How long killed processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Memory of the VMM's own, bytes: emulation may keep a gigabyte of translated code.
+const OVERHEAD: u64 = (1 << 30) + (256 << 20);
+
+/// Threads of the VMM's own beside those of its processors: 64 for files, and some more.
+const THREADS: i64 = 128;
+
 /// Makes it; for a machine that serves files alone, beside the container's.
-pub(crate) async fn make(task: &TaskConfig, whole: bool) -> Result<Cgroup> {
+pub(crate) async fn make(task: &TaskConfig, memory: u64, cpus: u32, whole: bool) -> Result<Cgroup> {
     let parent = task.cgroup_parent.clone();
     let name = match whole {
         true => task.cgroup_name.clone(),
         false => format!("{}-files", task.cgroup_name),
     };
     blocking(move || {
-        // No field of it has to be given.
-        let none = LinuxResourcesBuilder::default().build().unwrap_or_default();
-        Cgroup::create(&Hierarchy::host()?, &parent, &name, &none)
+        let hierarchy = Hierarchy::host()?;
+        let limits = limits(&hierarchy, memory, cpus);
+        Cgroup::create(&hierarchy, &parent, &name, &limits)
     })
     .await
+}
+
+/// Limits the VMM to that of a machine of another size.
+pub(crate) async fn limit(cgroup: Cgroup, memory: u64, cpus: u32) -> Result<()> {
+    blocking(move || {
+        let limits = limits(&Hierarchy::host()?, memory, cpus);
+        match cgroup.is_none() {
+            true => Ok(()),
+            false => cgroup.update(&limits),
+        }
+    })
+    .await
+}
+
+/// What the VMM of a machine may use, as far as this host can limit it.
+fn limits(hierarchy: &Hierarchy, memory: u64, cpus: u32) -> LinuxResources {
+    const PERIOD: u64 = 100_000;
+    let controllers = hierarchy.controllers();
+    let has = |name: &str| controllers.iter().any(|controller| controller == name);
+    let mut limits = LinuxResources::default();
+    // `None` stands for what this host doesn't limit.
+    limits.set_memory(has("memory").then(|| {
+        let mut limit = LinuxMemory::default();
+        limit.set_limit(i64::try_from(memory.saturating_add(OVERHEAD)).ok());
+        limit
+    }));
+    limits.set_cpu(has("cpu").then(|| {
+        let mut limit = LinuxCpu::default();
+        // One more, for disks, network cards and the console.
+        limit.set_quota(i64::try_from((u64::from(cpus) + 1) * PERIOD).ok());
+        limit.set_period(Some(PERIOD));
+        limit
+    }));
+    limits.set_pids(has("pids").then(|| {
+        let mut limit = LinuxPids::default();
+        limit.set_limit(i64::from(cpus) + THREADS);
+        limit
+    }));
+    limits
 }
 
 /// Ends what is in it, and removes it.

@@ -18,6 +18,7 @@ mod files;
 mod machine;
 mod process;
 mod processes;
+mod resize;
 mod setup;
 mod template;
 
@@ -89,6 +90,8 @@ pub(crate) struct Running {
     pub(crate) interfaces: Arc<tokio::sync::Mutex<Vec<MachineInterface>>>,
     /// Files of this host that were copied into the guest, and where to.
     pub(crate) copies: Arc<[(PathBuf, String)]>,
+    /// How much memory it has, bytes.
+    pub(crate) memory: Arc<tokio::sync::Mutex<u64>>,
     /// Serves the shares and sockets, and listens to the guest. Ends with the last user.
     _work: Arc<JoinSet<()>>,
 }
@@ -113,7 +116,8 @@ impl VmSandbox {
         if std::mem::replace(&mut self.lock().used, true) {
             return Err(SandboxError::state("the container was created already"));
         }
-        let cgroup = cgroup::make(&self.config, whole).await?;
+        let (memory, cpus) = (self.machine.memory, self.machine.cpus);
+        let cgroup = cgroup::make(&self.config, memory, cpus, whole).await?;
         let cgroups = cgroup.procs_paths();
         self.lock().cgroup = Some(cgroup);
         let started = machine::start(&self.config, &self.machine, &cgroups, whole).await;
@@ -153,6 +157,7 @@ impl VmSandbox {
             agent,
             interfaces: Arc::new(tokio::sync::Mutex::new(plan.interfaces)),
             copies: plan.copies.into(),
+            memory: Arc::new(tokio::sync::Mutex::new(self.machine.memory)),
             _work: Arc::new(work),
         });
         running?;
@@ -223,19 +228,15 @@ impl Sandbox for VmSandbox {
 
     async fn update(&self, resources: &LinuxResources) -> Result<()> {
         let running = self.running()?;
-        let limit = resources
-            .memory()
-            .as_ref()
-            .and_then(|memory| memory.limit());
-        let size = i64::try_from(self.machine.memory).unwrap_or(i64::MAX);
-        if limit.is_some_and(|limit| limit > size) {
-            let message = format!(
-                "the virtual machine has {size} bytes of memory: a larger limit is for its next start"
-            );
-            return Err(SandboxError::new(ErrorKind::Unsupported, message));
-        }
-        let updated = running.agent.update(self.id(), resources).await;
-        updated.map_err(from_guest)
+        let cgroup = self.lock().cgroup.clone();
+        resize::update(
+            &running,
+            self.id(),
+            &self.machine,
+            cgroup.as_ref(),
+            resources,
+        )
+        .await
     }
 
     async fn stats(&self) -> Result<Stats> {

@@ -76,7 +76,13 @@ impl Guest {
     /// A machine's shape with this guest.
     #[must_use]
     pub fn shape(&self, accelerator: Accelerator) -> Shape {
-        let args = ["console=ttyS0", "quiet", "panic=-1", "random.trust_cpu=on"];
+        let args = [
+            "console=ttyS0",
+            "quiet",
+            "panic=-1",
+            "random.trust_cpu=on",
+            "memhp_default_state=online",
+        ];
         Shape {
             kernel: self.kernel.clone(),
             initrd: self.initrd.clone(),

@@ -166,7 +166,14 @@ async fn memory_is_asked_back(bench: &Bench<'_>) {
     machine.set_memory(256 << 20).await.unwrap();
     let more = |text: &str| text.parse::<u64>().is_ok_and(|bytes| bytes > 180 << 20);
     talk.until("free", more).await.unwrap();
-    for bytes in [0, 512 << 20] {
+    machine.set_memory(512 << 20).await.unwrap();
+    let grown = |text: &str| text.parse::<u64>().is_ok_and(|bytes| bytes > 430 << 20);
+    talk.until("free", grown).await.unwrap();
+    assert_eq!(talk.ask("touch 300").await.unwrap(), "ok");
+    machine.set_memory(256 << 20).await.unwrap();
+    let fewer = |text: &str| text.parse::<u64>().is_ok_and(|bytes| bytes < 250 << 20);
+    talk.until("free", fewer).await.unwrap();
+    for bytes in [0, 1 << 50] {
         assert!(machine.set_memory(bytes).await.is_err());
     }
     // The template has lost nothing by it.

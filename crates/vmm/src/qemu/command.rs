@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::helper::FIRST_FD;
 use crate::helper::filter::{RAM_PATH, Ram};
 use crate::qemu::arch::HOST;
-use crate::spec::{Generation, Shape, Slot};
+use crate::spec::{Generation, ROOM, Shape, Slot};
 
 /// How many disks and cards can be plugged in.
 pub(crate) const PORTS: usize = 8;
@@ -146,7 +146,9 @@ pub(crate) fn shape(shape: &Shape) -> Vec<String> {
     );
     option("-cpu", HOST.cpu(accelerator).into());
     option("-smp", shape.cpus.to_string());
-    option("-m", format!("{}M", shape.memory >> 20));
+    // With addresses for memory that comes later.
+    let most = (shape.memory + ROOM) >> 20;
+    option("-m", format!("{}M,maxmem={most}M", shape.memory >> 20));
     // At fixed places, so that none moves when another comes or goes.
     option(
         "-device",
@@ -168,8 +170,11 @@ pub(crate) fn shape(shape: &Shape) -> Vec<String> {
     }
     option(
         "-device",
-        "virtio-balloon-pci,id=balloon,addr=5.0,free-page-reporting=on,deflate-on-oom=on,\
-         disable-legacy=on"
+        // Pages that a guest has freed come back with what a template had there. A guest that counts on
+        // zeroes or a pattern (init_on_free, page_poison) must not report any, and doesn't where the
+        // device knows nothing of patterns.
+        "virtio-balloon-pci,id=balloon,addr=5.0,free-page-reporting=on,page-poison=off,\
+         deflate-on-oom=on,disable-legacy=on"
             .into(),
     );
     // Functions of one slot: eight slots would take longer to look through.

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::error::{Error, Result};
 use crate::machine::{End, Exit, Machine};
 use crate::qemu::logs;
+use crate::qemu::memory::Added;
 use crate::qemu::plug::Plugs;
 use crate::qemu::qmp::Qmp;
 use crate::spawn::{self, Process, Status};
@@ -23,9 +24,6 @@ use crate::template::Template;
 
 /// How long after the process's end its last words may take to arrive.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// The least memory that a guest can be asked to get along with.
-const LEAST_MEMORY: u64 = 16 << 20;
 
 /// The process's end, as seen by whoever wants to know.
 pub(super) struct Life {
@@ -121,6 +119,8 @@ pub(super) struct QemuMachine {
     pub(super) ram: Option<OwnedFd>,
     pub(super) key: String,
     pub(super) plugs: tokio::sync::Mutex<Plugs>,
+    /// Memory devices that were plugged in.
+    pub(super) memory: tokio::sync::Mutex<Vec<Added>>,
 }
 
 impl QemuMachine {
@@ -142,6 +142,7 @@ impl QemuMachine {
             ram,
             key,
             plugs: tokio::sync::Mutex::default(),
+            memory: tokio::sync::Mutex::default(),
         }
     }
 
@@ -199,14 +200,7 @@ impl Machine for QemuMachine {
     }
 
     async fn set_memory(&self, bytes: u64) -> Result<()> {
-        let most = self.spec.shape.memory;
-        if !(LEAST_MEMORY..=most).contains(&bytes) {
-            return Err(Error::Invalid(format!(
-                "this machine's memory can be set to {LEAST_MEMORY} to {most} bytes, not {bytes}"
-            )));
-        }
-        let value = json!({"value": bytes});
-        self.qmp.run("balloon", value).await.map(drop)
+        self.resize_memory(bytes).await
     }
 
     async fn resize_disk(&self, serial: &str, bytes: u64) -> Result<()> {

@@ -5,6 +5,7 @@ mod command;
 mod launch;
 mod logs;
 mod machine;
+mod memory;
 mod plug;
 mod qmp;
 mod snapshot;

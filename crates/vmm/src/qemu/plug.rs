@@ -37,6 +37,7 @@ enum Kind {
         file: Option<File>,
     },
     Nic,
+    Memory,
 }
 
 impl Plugs {
@@ -62,6 +63,19 @@ impl Plugs {
                 "no place is left for {what} {name}: a machine has {PORTS}"
             ))
         })
+    }
+
+    /// Takes a port for a memory device.
+    pub(super) fn reserve(&mut self, name: &str) -> Result<usize> {
+        let port = self.free("memory device", name)?;
+        let (name, kind) = (name.to_owned(), Kind::Memory);
+        self.set(port, Some(Plug { name, kind }));
+        Ok(port)
+    }
+
+    /// Gives it back.
+    pub(super) fn release(&mut self, port: usize) {
+        self.set(port, None);
     }
 
     fn set(&mut self, port: usize, plug: Option<Plug>) {
