@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use coracle_docker::API_VERSION;
+use coracle_docker::auth::AuthConfig;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use serde::Serialize;
@@ -25,6 +26,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TAR: HeaderValue = HeaderValue::from_static("application/x-tar");
 const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("Coracle-Client/", env!("CARGO_PKG_VERSION")));
+/// Connections that are kept for later.
+const MAX_IDLE: usize = 16;
 /// The oldest minor version that is spoken.
 const OLDEST: u32 = 24;
 
@@ -124,11 +127,9 @@ impl Client {
 
     /// Keeps a connection for the next request. Its answer must have been read to the end.
     fn keep(&self, sender: Sender) {
-        if !sender.is_closed() {
-            self.idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(sender);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if !sender.is_closed() && idle.len() < MAX_IDLE {
+            idle.push(sender);
         }
     }
 
@@ -246,8 +247,27 @@ impl Client {
     }
 
     /// A `GET` answered by JSON.
-    pub(crate) async fn get<T: DeserializeOwned>(&self, query: &Query) -> Result<T> {
+    pub async fn get<T: DeserializeOwned>(&self, query: &Query) -> Result<T> {
         self.json(Method::GET, query).await
+    }
+
+    /// The same, with credentials for a registry.
+    pub async fn get_as<T: DeserializeOwned>(
+        &self,
+        query: &Query,
+        auth: Option<&AuthConfig>,
+    ) -> Result<T> {
+        let headers = match auth {
+            Some(auth) => header("x-registry-auth", &auth.to_header())?,
+            None => HeaderMap::new(),
+        };
+        let answer = self.whole(Method::GET, query, headers, RequestBody::Empty);
+        response::parse(&answer.await?.1, query)
+    }
+
+    /// A tar archive put somewhere.
+    pub async fn put_tar(&self, query: &Query, tar: Upload) -> Result<()> {
+        self.upload(Method::PUT, query, tar).await
     }
 
     /// A `GET` answered by JSON, as it came.
@@ -263,7 +283,7 @@ impl Client {
     }
 
     /// A `POST` of JSON, answered by whatever.
-    pub(crate) async fn post_body<B: Serialize>(&self, query: &Query, body: &B) -> Result<Bytes> {
+    pub async fn post_body<B: Serialize>(&self, query: &Query, body: &B) -> Result<Bytes> {
         let (headers, body) = json_body(query, body)?;
         let answer = self.whole(Method::POST, query, headers, body).await?;
         Ok(answer.1)
@@ -277,7 +297,7 @@ impl Client {
     }
 
     /// A `POST` of JSON, answered by JSON.
-    pub(crate) async fn post_json<B: Serialize, T: DeserializeOwned>(
+    pub async fn post_json<B: Serialize, T: DeserializeOwned>(
         &self,
         query: &Query,
         body: &B,
@@ -326,11 +346,7 @@ impl Client {
     }
 
     /// A `POST` that takes the connection over.
-    pub(crate) async fn hijack<B: Serialize>(
-        &self,
-        query: &Query,
-        body: Option<&B>,
-    ) -> Result<Hijacked> {
+    pub async fn hijack<B: Serialize>(&self, query: &Query, body: Option<&B>) -> Result<Hijacked> {
         let (mut headers, body) = match body {
             Some(body) => json_body(query, body)?,
             None => (HeaderMap::new(), RequestBody::Empty),

@@ -55,6 +55,61 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
+    /// The next frame as a whole, at most [`MAX_PAYLOAD`](frame::MAX_PAYLOAD) bytes; without frames
+    /// a piece like [`next`](Self::next). Safe to drop and call again.
+    pub async fn next_frame(&mut self) -> Result<Option<Item>> {
+        if !self.framed {
+            return self.next().await;
+        }
+        loop {
+            // A frame that `next` began is given to its end as it is.
+            if let Some(frame) = self.take_frame()? {
+                return Ok(Some(frame));
+            }
+            self.buffer.reserve(CHUNK);
+            if self.reader.read_buf(&mut self.buffer).await? == 0 {
+                if self.buffer.is_empty() && self.frame.is_none() {
+                    return Ok(None);
+                }
+                return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+            }
+        }
+    }
+
+    /// The frame that the buffer holds already, if it is whole and not empty.
+    fn take_frame(&mut self) -> Result<Option<Item>> {
+        loop {
+            if let Some((kind, length)) = self.frame {
+                if self.buffer.len() < length {
+                    return Ok(None);
+                }
+                let bytes = self.buffer.split_to(length).freeze();
+                self.frame = None;
+                if bytes.is_empty() {
+                    continue;
+                }
+                return Ok(Some(Item { kind, bytes }));
+            }
+            if !self.head()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads a frame's head; `false` where the buffer doesn't hold it.
+    fn head(&mut self) -> Result<bool> {
+        let Some(head) = self.buffer.first_chunk::<HEADER>() else {
+            return Ok(false);
+        };
+        let parsed = frame::parse(*head).map_err(|error| Error::Answer {
+            request: "an output stream".to_owned(),
+            why: error.to_string(),
+        })?;
+        self.buffer.advance(HEADER);
+        self.frame = Some(parsed);
+        Ok(true)
+    }
+
     /// What the buffer holds already.
     fn take(&mut self) -> Result<Option<Item>> {
         if !self.framed {
@@ -75,15 +130,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 }
                 return Ok(Some(Item { kind, bytes }));
             }
-            let Some(head) = self.buffer.first_chunk::<HEADER>() else {
+            if !self.head()? {
                 return Ok(None);
-            };
-            let parsed = frame::parse(*head).map_err(|error| Error::Answer {
-                request: "an output stream".to_owned(),
-                why: error.to_string(),
-            })?;
-            self.buffer.advance(HEADER);
-            self.frame = Some(parsed);
+            }
         }
     }
 }
@@ -127,6 +176,24 @@ mod tests {
         );
         let raw = read(&bytes, false).await.unwrap();
         assert_eq!(&*raw[0].bytes, &*bytes);
+    }
+
+    #[tokio::test]
+    async fn frames_are_read_whole() {
+        let long = vec![7; 200_000];
+        let bytes = [
+            frame_of(FrameKind::Stdout, &long),
+            frame_of(FrameKind::Stderr, b""),
+            frame_of(FrameKind::Stderr, b"err"),
+        ]
+        .concat();
+        let mut reader = FrameReader::new(&*bytes, true);
+        assert_eq!(&*reader.next_frame().await.unwrap().unwrap().bytes, &*long);
+        let last = reader.next_frame().await.unwrap().unwrap();
+        assert_eq!((last.kind, &*last.bytes), (FrameKind::Stderr, &b"err"[..]));
+        assert_eq!(reader.next_frame().await.unwrap(), None);
+        let mut torn = FrameReader::new(&bytes[..100], true);
+        assert!(torn.next_frame().await.is_err());
     }
 
     #[tokio::test]

@@ -1,8 +1,12 @@
 //! Connections that were taken over: a process's input one way, its output the other.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use crate::error::Result;
 use crate::frames::FrameReader;
@@ -40,5 +44,23 @@ impl HijackedWriter {
     pub async fn close(&mut self) -> Result<()> {
         self.0.shutdown().await?;
         Ok(())
+    }
+}
+
+impl AsyncWrite for HijackedWriter {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }

@@ -1,7 +1,8 @@
 //! coracled: the daemon.
 //!
 //! **Owns** the daemon's flags and configuration file, its sockets (unix, TCP, TLS), signals and
-//! log; puts a [`LocalRuntime`](coracle_local::LocalRuntime) behind the HTTP API and serves it.
+//! log; puts a [`LocalRuntime`](coracle_local::LocalRuntime), or another engine through a
+//! [`DockerRuntime`](coracle_bridge::DockerRuntime), behind the HTTP API and serves it.
 //!
 //! **Must not know** what a container is.
 //!
@@ -14,6 +15,7 @@
 #![allow(rustdoc::broken_intra_doc_links)]
 
 mod allocator;
+mod backend;
 mod error;
 mod listen;
 mod rootless;

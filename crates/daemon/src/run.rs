@@ -2,17 +2,15 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_api::{Server, ServerConfig};
-use coracle_local::LocalRuntime;
-use coracle_runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 use tracing_subscriber::EnvFilter;
 
 use crate::allocator;
+use crate::backend::Backend;
 use crate::error::Error;
 use crate::listen::{self, Host};
 use crate::rootless;
@@ -22,13 +20,14 @@ use crate::tls::{self, TlsListener};
 /// Runs until told to stop.
 pub(crate) fn run(args: Args) -> Result<(), Error> {
     let settings = args.settings()?;
-    let config = settings.config()?;
+    let backend = Backend::new(&settings)?;
     let acceptor = tls::acceptor(&settings)?;
     let hosts = settings
         .hosts()
         .iter()
         .map(|text| Host::parse(text, acceptor.is_some()))
         .collect::<Result<Vec<_>, _>>()?;
+    backend.check(&hosts)?;
     if args.validate {
         eprintln!("configuration OK");
         return Ok(());
@@ -41,7 +40,7 @@ pub(crate) fn run(args: Args) -> Result<(), Error> {
             return Ok(());
         }
     }
-    if rootless::is_rootless() && !rootless::is_inside() {
+    if backend.is_local() && rootless::is_rootless() && !rootless::is_inside() {
         return rootless::enter(&settings);
     }
     log(&settings)?;
@@ -54,7 +53,7 @@ pub(crate) fn run(args: Args) -> Result<(), Error> {
             what: "start threads",
             error,
         })?;
-    runtime.block_on(serve(&settings, config, hosts, acceptor))
+    runtime.block_on(serve(&settings, backend, hosts, acceptor))
 }
 
 fn log(settings: &Settings) -> Result<(), Error> {
@@ -82,7 +81,7 @@ fn log(settings: &Settings) -> Result<(), Error> {
 
 async fn serve(
     settings: &Settings,
-    config: coracle_local::Config,
+    backend: Backend,
     hosts: Vec<Host>,
     acceptor: Option<TlsAcceptor>,
 ) -> Result<(), Error> {
@@ -102,11 +101,18 @@ async fn serve(
             Host::Tcp(address) => tcp.push(listen::tcp(*address).await?),
         }
     }
-    let runtime = Arc::new(LocalRuntime::open(config).await?);
-    let pidfile = settings
-        .pidfile
-        .clone()
-        .unwrap_or_else(|| settings.exec_root().join("coracled.pid"));
+    let runtime = backend.open().await?;
+    let pidfile = match &settings.pidfile {
+        Some(path) => path.clone(),
+        None => {
+            let directory = settings.exec_root();
+            fs::create_dir_all(&directory).map_err(|error| Error::Host {
+                what: "make the directory of the pid file",
+                error,
+            })?;
+            directory.join("coracled.pid")
+        }
+    };
     fs::write(&pidfile, std::process::id().to_string()).map_err(|error| Error::Host {
         what: "write the pid file",
         error,

@@ -50,6 +50,12 @@ macro_rules! settings {
                 };
                 if both.is_empty() { Ok(merged) } else { Err(both) }
             }
+
+            /// The names of all that is given.
+            pub(crate) fn given(&self) -> Vec<&'static str> {
+                let all = [$((self.$field.is_given(), stringify!($field)),)*];
+                all.into_iter().filter_map(|(given, name)| given.then_some(name)).collect()
+            }
         }
     };
 }
@@ -87,6 +93,10 @@ settings! {
     #[arg(short = 'H', value_name = "HOST")]
     #[serde(rename = "hosts")]
     host: Vec<String>,
+    /// What runs containers: local, or another engine: docker, podman, docker://unix://PATH,
+    /// docker://tcp://HOST:PORT [default: local]
+    #[arg(value_name = "BACKEND")]
+    backend: Option<String>,
     /// Directory of what is kept
     #[arg(short = 'g', value_name = "DIR")]
     data_root: Option<PathBuf>,

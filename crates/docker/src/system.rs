@@ -141,7 +141,7 @@ wire! {
         pub mem_total: u64,
         /// Always empty.
         #[serde(serialize_with = "crate::wire::empty_as_null")]
-        pub generic_resources: Vec<String>,
+        pub generic_resources: Vec<serde_json::Value>,
         /// Where everything is kept.
         pub docker_root_dir: String,
         /// Proxy.
@@ -245,7 +245,7 @@ wire! {
         /// Error.
         pub error: String,
         /// Managers.
-        pub remote_managers: Option<Vec<String>>,
+        pub remote_managers: Option<Vec<serde_json::Value>>,
     }
 
     /// A component's revision.

@@ -90,6 +90,30 @@ impl EventBus {
         actor: impl Into<String>,
         attributes: BTreeMap<String, String>,
     ) {
+        self.push(None, kind, action.into(), actor.into(), attributes);
+    }
+
+    /// Publishes an event that happened at a time, as another engine told it. Times never go back:
+    /// one that is told late gets the time of the event before.
+    pub fn publish_at(
+        &self,
+        time: Timestamp,
+        kind: EventKind,
+        action: impl Into<String>,
+        actor: impl Into<String>,
+        attributes: BTreeMap<String, String>,
+    ) {
+        self.push(Some(time), kind, action.into(), actor.into(), attributes);
+    }
+
+    fn push(
+        &self,
+        time: Option<Timestamp>,
+        kind: EventKind,
+        action: String,
+        actor: String,
+        attributes: BTreeMap<String, String>,
+    ) {
         // A poisoned lock only means that another publisher died between two pushes.
         let mut history = self
             .shared
@@ -97,12 +121,15 @@ impl EventBus {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let sequence = *self.shared.latest.borrow() + 1;
+        let time = time.map_or_else(Timestamp::now, |time| {
+            history.back().map_or(time, |last| time.max(last.time))
+        });
         history.push_back(Arc::new(Event {
             sequence,
-            time: Timestamp::now(),
+            time,
             kind,
-            action: action.into(),
-            actor: actor.into(),
+            action,
+            actor,
             attributes,
         }));
         if history.len() > HISTORY {
@@ -218,6 +245,19 @@ mod tests {
         let mut late = bus.subscribe(Some(time));
         assert_eq!(late.try_next().unwrap().action, "two");
         assert!(late.try_next().is_none());
+    }
+
+    #[tokio::test]
+    async fn times_told_never_go_back() {
+        let bus = EventBus::new();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for second in [10, 20, 15] {
+            let kind = EventKind::Image;
+            bus.publish_at(at(second), kind, "pull", "id", BTreeMap::new());
+        }
+        let mut all = bus.subscribe(Some(Timestamp::UNIX_EPOCH));
+        let times: Vec<_> = std::iter::from_fn(|| all.try_next().map(|event| event.time)).collect();
+        assert_eq!(times, [at(10), at(20), at(20)]);
     }
 
     #[tokio::test]

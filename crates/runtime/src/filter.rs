@@ -61,6 +61,12 @@ impl Filters {
         self.0.entry(key.to_owned()).or_default().push(value.into());
     }
 
+    /// All keys with their values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[String])> {
+        let pairs = self.0.iter();
+        pairs.map(|(key, values)| (key.as_str(), values.as_slice()))
+    }
+
     /// The values of a key; empty where it is not filtered by.
     pub fn get(&self, key: &str) -> &[String] {
         self.0.get(key).map_or(&[], Vec::as_slice)

@@ -16,7 +16,7 @@ pub struct Network {
     pub name: String,
     /// When it was made.
     pub created: Timestamp,
-    /// `bridge`, `host`, `none` (called `null` by Docker).
+    /// `bridge`, `host`, `macvlan`, `ipvlan`, `null` (of the network `none`).
     pub driver: String,
     /// `local`.
     pub scope: String,

@@ -9,11 +9,24 @@ use crate::error::Result;
 use crate::frames::FrameReader;
 use crate::hijack::Hijacked;
 use crate::lines::Lines;
+use crate::query::Query;
 use crate::response::Download;
 
 const MULTIPLEXED: &str = "application/vnd.docker.multiplexed-stream";
 /// The version since which an answer says whether it comes in frames.
 const SAYS_FRAMED: u32 = 42;
+
+fn logs(name: &str, query: &LogsQuery, stdout: bool, stderr: bool) -> Query {
+    about(name, "/logs")
+        .flag("stdout", stdout)
+        .flag("stderr", stderr)
+        .flag("follow", query.follow)
+        .flag("timestamps", query.timestamps)
+        .flag("details", query.details)
+        .text("since", &query.since)
+        .text("until", &query.until)
+        .text("tail", &query.tail)
+}
 
 impl Client {
     /// Attaches to a container's streams.
@@ -34,15 +47,7 @@ impl Client {
         name: &str,
         query: &LogsQuery,
     ) -> Result<FrameReader<Download>> {
-        let request = about(name, "/logs")
-            .flag("stdout", true)
-            .flag("stderr", true)
-            .flag("follow", query.follow)
-            .flag("timestamps", query.timestamps)
-            .flag("details", query.details)
-            .text("since", &query.since)
-            .text("until", &query.until)
-            .text("tail", &query.tail);
+        let request = logs(name, query, true, true);
         let log = self.download(Method::GET, &request).await?;
         let framed = if self.minor() >= SAYS_FRAMED {
             log.header("content-type") == MULTIPLEXED
@@ -50,6 +55,20 @@ impl Client {
             !self.inspect_container(name).await?.config.tty
         };
         Ok(FrameReader::new(log, framed))
+    }
+
+    /// The same of some streams only, of a container that is known to have a terminal or not.
+    pub async fn logs_of(
+        &self,
+        name: &str,
+        query: &LogsQuery,
+        stdout: bool,
+        stderr: bool,
+        tty: bool,
+    ) -> Result<FrameReader<Download>> {
+        let request = logs(name, query, stdout, stderr);
+        let log = self.download(Method::GET, &request).await?;
+        Ok(FrameReader::new(log, !tty))
     }
 
     /// Statistics: one a second, or with `once` one alone, compared with one a second before.
