@@ -32,10 +32,7 @@ use coracle_tests::{Daemon, Options, fixture, output};
 use serde_json::json;
 
 /// What is known to fail, and why. A line goes away with its fault.
-const KNOWN: &[(&str, &str)] = &[(
-    "unix_socket_last_words",
-    "a machine that ends doesn't wait for what is on its way to a socket of the host",
-)];
+const KNOWN: &[(&str, &str)] = &[];
 
 /// Cases at once: each is a machine or a few.
 const WORKERS: usize = 3;

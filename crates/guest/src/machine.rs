@@ -197,6 +197,12 @@ impl Agent {
         Ok(channel)
     }
 
+    /// Waits until all that the guest said on connections ([`Self::accept`], [`Self::dial`]) is on its
+    /// way: for when its containers have ended. How long is the caller's to bound.
+    pub async fn settle(&self) -> Result<()> {
+        self.order(&Request::Settle).await
+    }
+
     /// Syncs and unmounts the disks, and powers the machine off. The answer may be that the
     /// connection is lost, which is what was asked for.
     pub async fn shutdown(&self) -> Result<()> {

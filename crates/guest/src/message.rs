@@ -216,6 +216,8 @@ pub enum Request {
     },
     /// Answer: done, and the channel is the connection.
     Dial { target: Target, channel: u32 },
+    /// Answer, once all that was said on connections is on its way: done.
+    Settle,
     /// Answer: done, and the machine ends.
     Shutdown,
 }

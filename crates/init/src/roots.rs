@@ -38,7 +38,8 @@ pub(crate) fn add(root: &Root) -> Result<()> {
     let mounted = match &root.layer {
         Some(serial) => {
             let disk = disks::find(serial)?;
-            rustix::mount::mount(&*disk, &layer, "ext4", MountFlags::empty(), None)
+            // What is deleted gives its space back to the host.
+            rustix::mount::mount(&*disk, &layer, "ext4", MountFlags::empty(), c"discard")
                 .during(|| format!("mount the layer from disk {serial}"))
         }
         None => rustix::mount::mount("layer", &layer, "tmpfs", MountFlags::empty(), c"mode=0755")

@@ -229,7 +229,12 @@ impl Agent {
                 .listeners
                 .accept(relay, connection, call.channel(channel)?),
             Request::Dial { target, channel } => {
-                crate::sockets::dial(&self.containers, &target, call.channel(channel)?).await
+                let (saying, channel) = (self.listeners.saying(), call.channel(channel)?);
+                crate::sockets::dial(&self.containers, saying, &target, channel).await
+            }
+            Request::Settle => {
+                self.listeners.settle(&self.events).await;
+                Ok(())
             }
             Request::Shutdown => self.shutdown().await,
             // The caller has done all others.

@@ -1,6 +1,8 @@
 //! The writable disk of a container: its size, what is on it, images made of it.
 
-use coracle_tests::{Daemon, output};
+use std::os::unix::fs::MetadataExt;
+
+use coracle_tests::{Daemon, output, wait_until};
 
 use super::{Guest, cases, run};
 
@@ -10,7 +12,7 @@ fn disks() {
         container_writable_layer, container_writable_layer_preserves_lower,
         container_writable_layer_reads_from_lower, container_writable_layer_size, container_diff,
         container_export, container_commit, container_mount_tmpfs,
-        container_writable_layer_keeps_what_was_synced,
+        container_writable_layer_keeps_what_was_synced, container_disk_gives_its_space_back,
     ]);
 }
 
@@ -133,4 +135,16 @@ fn container_writable_layer_keeps_what_was_synced(d: &Daemon) {
     d.until(&guest, "{{.State.Running}}", "false");
     d.ok(&["start", &guest]);
     assert_eq!(guest.exec("cat /safe; echo x >/more; cat /more"), "safe\nx");
+}
+
+/// What is deleted in the container leaves its disk's file on the host.
+fn container_disk_gives_its_space_back(d: &Daemon) {
+    let guest = Guest::new(d, &[]);
+    let id = d.inspect(&guest, "{{.Id}}");
+    let file = d.dir().join("data/containers").join(id).join("layer.ext4");
+    let used = || std::fs::metadata(&file).unwrap().blocks() * 512;
+    guest.exec("head -c 20000000 /dev/urandom >/large; sync");
+    assert!(used() > 20_000_000, "{}", used());
+    guest.exec("rm /large; sync");
+    wait_until("the space is given back", || used() < 4_000_000);
 }

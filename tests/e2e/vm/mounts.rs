@@ -286,7 +286,7 @@ fn unix_socket_into_guest(d: &Daemon) {
     let socket = path.join("socket");
     let listener = UnixListener::bind(&socket).unwrap();
     let bind = format!("{}:/dev/log", socket.display());
-    hears(d, &listener, &["-v", &bind], "logger words; sleep 1");
+    hears(d, &listener, &["-v", &bind], "logger words");
 }
 
 fn unix_socket_into_guest_symlink(d: &Daemon) {
@@ -294,7 +294,7 @@ fn unix_socket_into_guest_symlink(d: &Daemon) {
     let listener = UnixListener::bind(path.join("socket")).unwrap();
     symlink("socket", path.join("link")).unwrap();
     let bind = format!("{}:/dev/log", path.join("link").display());
-    hears(d, &listener, &["-v", &bind], "logger words; sleep 1");
+    hears(d, &listener, &["-v", &bind], "logger words");
 }
 
 /// What is written just before the end.
@@ -302,5 +302,7 @@ fn unix_socket_last_words(d: &Daemon) {
     let (path, _) = folder(d, "socket-last");
     let listener = UnixListener::bind(path.join("socket")).unwrap();
     let bind = format!("{}:/dev/log", path.join("socket").display());
-    hears(d, &listener, &["-v", &bind], "logger words");
+    for _ in 0..5 {
+        hears(d, &listener, &["-v", &bind], "logger words");
+    }
 }

@@ -92,6 +92,8 @@ pub(crate) struct Running {
     pub(crate) copies: Arc<[(PathBuf, String)]>,
     /// How much memory it has, bytes.
     pub(crate) memory: Arc<tokio::sync::Mutex<u64>>,
+    /// What comes from its sockets, if it has any.
+    pub(crate) heard: Option<events::Heard>,
     /// Serves the shares and sockets, and listens to the guest. Ends with the last user.
     _work: Arc<JoinSet<()>>,
 }
@@ -130,6 +132,8 @@ impl VmSandbox {
             None => None,
         };
         let mut work = JoinSet::new();
+        let heard = events::Heard::default();
+        let has_sockets = !plan.sockets.is_empty();
         let running = async {
             let channels = agent.setup(&plan.setup).await;
             let channels = channels.map_err(from_young_guest)?;
@@ -148,6 +152,7 @@ impl VmSandbox {
                 agent.clone(),
                 self.marks.clone(),
                 plan.sockets,
+                heard.clone(),
             ));
             Ok::<_, SandboxError>(())
         }
@@ -157,6 +162,7 @@ impl VmSandbox {
             agent,
             interfaces: Arc::new(tokio::sync::Mutex::new(plan.interfaces)),
             copies: plan.copies.into(),
+            heard: has_sockets.then_some(heard),
             memory: Arc::new(tokio::sync::Mutex::new(self.machine.memory)),
             _work: Arc::new(work),
         });
@@ -314,6 +320,9 @@ impl Sandbox for VmSandbox {
 impl VmSandbox {
     /// Ends the machine, its disks written if they outlive it.
     async fn end(&self, running: &Running) -> Result<()> {
+        if let Some(heard) = &running.heard {
+            heard.all(&running.agent).await;
+        }
         // What is removed when it ends need not be on its disk.
         if self.config.durable {
             let off = async {
