@@ -28,7 +28,7 @@ mod tls;
 
 pub use api::{
     AttachQuery, CommitQuery, EventsQuery, ImportQuery, ListContainersQuery, LogsQuery,
-    RemoveContainerQuery, WaitCondition,
+    RemoveContainerQuery, SecretKind, WaitCondition,
 };
 pub use body::Upload;
 pub use client::Client;

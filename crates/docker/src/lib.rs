@@ -25,6 +25,7 @@ pub mod kernel;
 pub mod lenient;
 pub mod network;
 pub mod progress;
+pub mod secret;
 pub mod stats;
 pub mod system;
 pub mod time;

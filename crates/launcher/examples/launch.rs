@@ -87,6 +87,7 @@ fn run(
         default_home: true,
         init: false,
         die_with_caller: false,
+        handed: None,
         stdio: Stdio {
             stdin: Some(rustix::stdio::stdin().try_clone_to_owned()?),
             stdout: Some(rustix::stdio::stdout().try_clone_to_owned()?),

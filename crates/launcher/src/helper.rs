@@ -141,9 +141,16 @@ fn first_stage(caller: &Caller) -> Step<()> {
     let mut container = None;
     let made = match what {
         What::Init(job) => {
+            let handed = match job.handed {
+                true => Some(
+                    fds.next()
+                        .ok_or_else(|| Failure::new(Stage::Protocol, "no file system came"))?,
+                ),
+                false => None,
+            };
             let made = &*container.insert(Container::of(*job)?);
             let listed = made.spec.mounts().as_deref().unwrap_or_default();
-            foreign = mounts::foreign::clone_all(listed)?;
+            foreign = mounts::foreign::clone_all(listed, handed.as_ref())?;
             enter_for_init(caller, made)?
         }
         What::Exec { namespaces } => {

@@ -13,7 +13,8 @@ use crate::request::Rootfs;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
     /// First of all. The streams that `stdio` names come with it as descriptors, and after them
-    /// the pidfd of the container's first process, for an exec.
+    /// the pidfd of the container's first process, for an exec, or the file system of an init's
+    /// secrets.
     Job(Box<Job>),
     /// The user namespace has its id maps.
     Mapped,
@@ -75,6 +76,8 @@ pub(crate) struct InitJob {
     pub(crate) spec: Document,
     pub(crate) rootfs: Rootfs,
     pub(crate) init: bool,
+    /// Whether a file system comes, after the streams.
+    pub(crate) handed: bool,
 }
 
 /// A specification on the wire.

@@ -93,6 +93,7 @@ fn create_by(helper: Helper, request: &InitRequest) -> Result<Created, Error> {
             spec: document(request),
             rootfs: request.rootfs.clone(),
             init: request.init,
+            handed: request.handed.is_some(),
         })),
         process,
         user: request.user.clone(),
@@ -103,7 +104,12 @@ fn create_by(helper: Helper, request: &InitRequest) -> Result<Created, Error> {
         die_with_caller: request.die_with_caller,
         stdio: streams(&request.stdio),
     };
-    let mut launch = Launch::begin(helper, job, &request.stdio, None)?;
+    let mut launch = Launch::begin(
+        helper,
+        job,
+        &request.stdio,
+        request.handed.as_ref().map(AsFd::as_fd),
+    )?;
     let filter = Filtering::of(request.filter.as_ref(), seccomp);
     launch.until_ready(new_user.then_some(&maps), filter)?;
     Ok(Created(launch))
@@ -271,14 +277,14 @@ impl Launch {
         helper: Helper,
         job: Job,
         stdio: &Stdio,
-        pidfd: Option<BorrowedFd<'_>>,
+        more: Option<BorrowedFd<'_>>,
     ) -> Result<Launch, Error> {
         let Helper(launch) = helper;
         let fds: Vec<_> = [&stdio.stdin, &stdio.stdout, &stdio.stderr]
             .into_iter()
             .flatten()
             .map(AsFd::as_fd)
-            .chain(pidfd)
+            .chain(more)
             .collect();
         launch.order(&Order::Job(Box::new(job)), &fds)?;
         Ok(launch)

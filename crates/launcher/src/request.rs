@@ -80,6 +80,9 @@ pub struct InitRequest {
     pub die_with_caller: bool,
     /// The standard streams.
     pub stdio: Stdio,
+    /// A file system that is mounted nowhere (`fsmount(2)`), of which binds with the option
+    /// `X-coracle.handed=NAME` mount a file: content that must be in no file of the host's.
+    pub handed: Option<OwnedFd>,
 }
 
 /// A process to be started in a running container.

@@ -16,6 +16,7 @@ use crate::images::Images;
 use crate::machine::Machines;
 use crate::networks::Networking;
 use crate::reaper::Reaper;
+use crate::secrets::Secrets;
 use crate::snapshots::Snapshots;
 use crate::volumes::Volumes;
 
@@ -33,6 +34,7 @@ pub(crate) struct Engine {
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) networks: Networking,
     pub(crate) volumes: Volumes,
+    pub(crate) secrets: Secrets,
     pub(crate) machines: Machines,
 }
 

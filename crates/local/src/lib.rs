@@ -34,6 +34,7 @@ mod networks;
 mod pipe;
 mod reaper;
 mod runtime;
+mod secrets;
 mod snapshots;
 mod system;
 mod transfer;

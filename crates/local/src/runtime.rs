@@ -22,11 +22,13 @@ use coracle_runtime::io::{
 };
 use coracle_runtime::kernel::{Kernel, KernelSpec};
 use coracle_runtime::network::{ConnectRequest, Network, NetworkSpec};
+use coracle_runtime::secret::{Config as ConfigFile, Secret, SecretSpec, SecretUpdate};
 use coracle_runtime::spec::ContainerSpec;
 use coracle_runtime::stats::Stats;
 use coracle_runtime::system::{DiskUsage, Info, Version};
 use coracle_runtime::volume::{Volume, VolumeSpec};
 use coracle_runtime::{Capabilities, Result, Runtime, RuntimeError};
+use coracle_secret::Kind;
 use coracle_store::Store;
 use futures_util::future::BoxFuture;
 
@@ -43,6 +45,7 @@ use crate::machine::Machines;
 use crate::names::Names;
 use crate::networks::{self, Networking};
 use crate::reaper::Reaper;
+use crate::secrets::{self, Secrets};
 use crate::snapshots::Snapshots;
 use crate::volumes::Volumes;
 use crate::{archives, distribution, durable, ident, kernels, network_api, system, transfer};
@@ -66,14 +69,22 @@ impl LocalRuntime {
         }
         let id = identity(&config.data_root).map_err(|error| failed("keep an identity", error))?;
         let opening = config.clone();
-        let (store, snapshots, disks, volumes, machines) = blocking(move || {
+        let (store, snapshots, disks, volumes, secrets, machines) = blocking(move || {
             let store = Store::open(opening.data_root.join("content")).map_err(images::error)?;
             let snapshots = Snapshots::open(&opening)?;
             let disks = Disks::open(&opening.data_root, store.clone())?;
             let volumes = Volumes::open(&opening.data_root)
                 .map_err(|error| failed("read the volumes", error))?;
+            let secrets = Secrets::open(&opening.data_root)?;
             let machines = Machines::open(&opening)?;
-            Ok((store, Arc::new(snapshots), disks, volumes, machines))
+            Ok((
+                store,
+                Arc::new(snapshots),
+                disks,
+                volumes,
+                secrets,
+                machines,
+            ))
         })
         .await?;
         let containers = Arc::new(Containers::default());
@@ -114,6 +125,7 @@ impl LocalRuntime {
             snapshots,
             networks,
             volumes,
+            secrets,
             machines,
         });
         let running = recover::recover(&engine)
@@ -171,7 +183,7 @@ impl Runtime for LocalRuntime {
             build: false,
             networks: true,
             volumes: true,
-            secrets: false,
+            secrets: true,
             health: true,
             kernels: true,
             vm: self
@@ -585,6 +597,59 @@ impl Runtime for LocalRuntime {
 
     async fn prune_volumes(&self, filters: &Filters) -> Result<Pruned> {
         system::prune_volumes(&self.engine, filters).await
+    }
+
+    async fn list_secrets(&self) -> Result<Vec<Secret>> {
+        Ok(secrets::list(&self.engine, Kind::Secret))
+    }
+
+    async fn inspect_secret(&self, name: &str) -> Result<Secret> {
+        secrets::inspect(&self.engine, Kind::Secret, name)
+    }
+
+    async fn create_secret(&self, spec: SecretSpec) -> Result<String> {
+        let engine = self.engine.clone();
+        blocking(move || secrets::create(&engine, Kind::Secret, spec)).await
+    }
+
+    async fn update_secret(&self, name: &str, update: SecretUpdate) -> Result<()> {
+        let (engine, name) = (self.engine.clone(), name.to_owned());
+        blocking(move || secrets::update(&engine, Kind::Secret, &name, update)).await
+    }
+
+    async fn remove_secret(&self, name: &str) -> Result<()> {
+        let (engine, name) = (self.engine.clone(), name.to_owned());
+        blocking(move || secrets::remove(&engine, Kind::Secret, &name)).await
+    }
+
+    async fn rotate_secret_key(&self) -> Result<usize> {
+        let engine = self.engine.clone();
+        blocking(move || secrets::rotate(&engine)).await
+    }
+
+    async fn list_configs(&self) -> Result<Vec<ConfigFile>> {
+        let engine = self.engine.clone();
+        blocking(move || secrets::list_configs(&engine)).await
+    }
+
+    async fn inspect_config(&self, name: &str) -> Result<ConfigFile> {
+        let (engine, name) = (self.engine.clone(), name.to_owned());
+        blocking(move || secrets::inspect_config(&engine, &name)).await
+    }
+
+    async fn create_config(&self, spec: SecretSpec) -> Result<String> {
+        let engine = self.engine.clone();
+        blocking(move || secrets::create(&engine, Kind::Config, spec)).await
+    }
+
+    async fn update_config(&self, name: &str, update: SecretUpdate) -> Result<()> {
+        let (engine, name) = (self.engine.clone(), name.to_owned());
+        blocking(move || secrets::update(&engine, Kind::Config, &name, update)).await
+    }
+
+    async fn remove_config(&self, name: &str) -> Result<()> {
+        let (engine, name) = (self.engine.clone(), name.to_owned());
+        blocking(move || secrets::remove(&engine, Kind::Config, &name)).await
     }
 
     async fn list_kernels(&self) -> Result<Vec<Kernel>> {

@@ -18,6 +18,7 @@ use crate::images::Images;
 use crate::images::remove::Use;
 use crate::kernels::Kernels;
 use crate::networks::Networks;
+use crate::secrets::Secrets;
 use crate::volumes::Volumes;
 
 pub(crate) struct Engine {
@@ -40,6 +41,7 @@ pub(crate) struct State {
     pub(crate) execs: Execs,
     pub(crate) images: Images,
     pub(crate) volumes: Volumes,
+    pub(crate) secrets: Secrets,
     pub(crate) networks: Networks,
 }
 

@@ -25,6 +25,7 @@ mod kernels;
 mod networks;
 mod process;
 mod runtime;
+mod secrets;
 mod shell;
 mod system;
 mod time;

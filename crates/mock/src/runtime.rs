@@ -18,11 +18,13 @@ use coracle_runtime::io::{
 };
 use coracle_runtime::kernel::{Kernel, KernelSpec};
 use coracle_runtime::network::{ConnectRequest, Network, NetworkSpec};
+use coracle_runtime::secret::{Config, Secret, SecretSpec, SecretUpdate};
 use coracle_runtime::spec::ContainerSpec;
 use coracle_runtime::stats::Stats;
 use coracle_runtime::system::{DiskUsage, Info, Version};
 use coracle_runtime::volume::{Volume, VolumeSpec};
 use coracle_runtime::{Capabilities, Result, Runtime};
+use coracle_secret::Kind;
 use futures_util::future::BoxFuture;
 
 use crate::MockRuntime;
@@ -49,7 +51,7 @@ impl Runtime for MockRuntime {
             build: false,
             networks: true,
             volumes: true,
-            secrets: false,
+            secrets: true,
             health: true,
             kernels: true,
             vm: false,
@@ -359,6 +361,52 @@ impl Runtime for MockRuntime {
 
     async fn prune_volumes(&self, filters: &Filters) -> Result<Pruned> {
         volumes::prune(&self.engine, filters)
+    }
+
+    async fn list_secrets(&self) -> Result<Vec<Secret>> {
+        Ok(self.engine.list_secrets(Kind::Secret))
+    }
+
+    async fn inspect_secret(&self, name: &str) -> Result<Secret> {
+        let found = self.engine.config(Kind::Secret, name);
+        found.map(|found| found.about)
+    }
+
+    async fn create_secret(&self, spec: SecretSpec) -> Result<String> {
+        self.engine.create_secret(Kind::Secret, spec)
+    }
+
+    async fn update_secret(&self, name: &str, update: SecretUpdate) -> Result<()> {
+        self.engine.update_secret(Kind::Secret, name, update)
+    }
+
+    async fn remove_secret(&self, name: &str) -> Result<()> {
+        self.engine.remove_secret(Kind::Secret, name)
+    }
+
+    async fn rotate_secret_key(&self) -> Result<usize> {
+        // There is no key.
+        Ok(self.engine.lock().secrets.len())
+    }
+
+    async fn list_configs(&self) -> Result<Vec<Config>> {
+        Ok(self.engine.configs(Kind::Config))
+    }
+
+    async fn inspect_config(&self, name: &str) -> Result<Config> {
+        self.engine.config(Kind::Config, name)
+    }
+
+    async fn create_config(&self, spec: SecretSpec) -> Result<String> {
+        self.engine.create_secret(Kind::Config, spec)
+    }
+
+    async fn update_config(&self, name: &str, update: SecretUpdate) -> Result<()> {
+        self.engine.update_secret(Kind::Config, name, update)
+    }
+
+    async fn remove_config(&self, name: &str) -> Result<()> {
+        self.engine.remove_secret(Kind::Config, name)
     }
 
     async fn list_kernels(&self) -> Result<Vec<Kernel>> {

@@ -20,6 +20,10 @@ pub enum EventKind {
     Network,
     /// A volume.
     Volume,
+    /// A secret.
+    Secret,
+    /// A config.
+    Config,
     /// The daemon.
     Daemon,
 }
@@ -32,6 +36,8 @@ impl EventKind {
             Self::Image => "image",
             Self::Network => "network",
             Self::Volume => "volume",
+            Self::Secret => "secret",
+            Self::Config => "config",
             Self::Daemon => "daemon",
         }
     }

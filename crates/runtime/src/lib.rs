@@ -29,6 +29,7 @@ pub mod io;
 pub mod kernel;
 pub mod network;
 mod runtime;
+pub mod secret;
 mod serde_util;
 pub mod signal;
 pub mod spec;

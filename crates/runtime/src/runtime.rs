@@ -21,6 +21,7 @@ use crate::image::{
 use crate::io::{AttachOptions, Attached, BoxStream, ByteStream, LogOptions, Logs, TerminalSize};
 use crate::kernel::{Kernel, KernelSpec};
 use crate::network::{ConnectRequest, Network, NetworkSpec};
+use crate::secret::{Config, Secret, SecretSpec, SecretUpdate};
 use crate::spec::ContainerSpec;
 use crate::stats::Stats;
 use crate::system::{DiskUsage, Info, Version};
@@ -291,6 +292,71 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Removes unused anonymous volumes (all with filter `all=true`) that fit. Event `prune`.
     async fn prune_volumes(&self, filters: &Filters) -> Result<Pruned>;
+
+    // Secrets and configs.
+
+    /// Every secret there is; values never.
+    async fn list_secrets(&self) -> Result<Vec<Secret>> {
+        Err(RuntimeError::NotSupported("secret list".into()))
+    }
+
+    /// One secret, by id, name, or a prefix of its id that fits only one.
+    async fn inspect_secret(&self, _name: &str) -> Result<Secret> {
+        Err(RuntimeError::NotSupported("secret inspect".into()))
+    }
+
+    /// Keeps a value under a new name; gives its id. Containers get it by their
+    /// [references](crate::spec::HostConfig::secrets), at each start. Event `create`.
+    ///
+    /// Errors: a taken name is [`AlreadyExists`](RuntimeError::AlreadyExists); names that Docker
+    /// refuses, an empty value and one of 500 KiB or more are
+    /// [`InvalidArgument`](RuntimeError::InvalidArgument).
+    async fn create_secret(&self, _spec: SecretSpec) -> Result<String> {
+        Err(RuntimeError::NotSupported("secret create".into()))
+    }
+
+    /// Changes its labels. [`InvalidArgument`](RuntimeError::InvalidArgument) where it has another
+    /// version by now. Event `update`.
+    async fn update_secret(&self, _name: &str, _update: SecretUpdate) -> Result<()> {
+        Err(RuntimeError::NotSupported("secret update".into()))
+    }
+
+    /// Removes it. [`InvalidArgument`](RuntimeError::InvalidArgument), as Docker has it, while a
+    /// container refers to it. Event `remove`.
+    async fn remove_secret(&self, _name: &str) -> Result<()> {
+        Err(RuntimeError::NotSupported("secret remove".into()))
+    }
+
+    /// Encrypts all secrets and configs under a new key, and destroys the old one; gives how many
+    /// there were. Cut short anywhere, it is finished later, and nothing is lost.
+    async fn rotate_secret_key(&self) -> Result<usize> {
+        Err(RuntimeError::NotSupported("secret key rotation".into()))
+    }
+
+    /// Every config there is, with its value.
+    async fn list_configs(&self) -> Result<Vec<Config>> {
+        Err(RuntimeError::NotSupported("config list".into()))
+    }
+
+    /// One config, found as a secret is.
+    async fn inspect_config(&self, _name: &str) -> Result<Config> {
+        Err(RuntimeError::NotSupported("config inspect".into()))
+    }
+
+    /// As [`create_secret`](Self::create_secret), for values below 1,024,000 bytes that may be shown.
+    async fn create_config(&self, _spec: SecretSpec) -> Result<String> {
+        Err(RuntimeError::NotSupported("config create".into()))
+    }
+
+    /// As [`update_secret`](Self::update_secret).
+    async fn update_config(&self, _name: &str, _update: SecretUpdate) -> Result<()> {
+        Err(RuntimeError::NotSupported("config update".into()))
+    }
+
+    /// As [`remove_secret`](Self::remove_secret).
+    async fn remove_config(&self, _name: &str) -> Result<()> {
+        Err(RuntimeError::NotSupported("config remove".into()))
+    }
 
     // Guest kernels.
 

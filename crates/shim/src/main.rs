@@ -90,7 +90,7 @@ fn parse(arguments: &mut dyn Iterator<Item = OsString>) -> Result<Job, &'static 
 fn prepare(bundle: PathBuf) -> io::Result<()> {
     let bundle = std::path::absolute(bundle)?;
     let mut config = setup::read_config(&bundle)?;
-    let inherited = setup::inherit(setup::port_count(&config)?)?;
+    let inherited = setup::inherit(setup::port_count(&config)?, config.has_handed())?;
     setup::detach(&mut config)?;
     let pid = std::process::id().to_string();
     record::write_file(&bundle.join(PID_FILE), pid.as_bytes(), false)?;
@@ -108,8 +108,11 @@ async fn run(config: TaskConfig, inherited: Inherited) -> io::Result<()> {
     let _terminate = signal(SignalKind::terminate())?;
     let listener = UnixListener::from_std(inherited.listener)?;
     let sandbox: Arc<dyn Sandbox> = match config.machine {
-        None => Arc::new(ProcessSandbox::new(&config)),
-        Some(_) => Arc::new(VmSandbox::new(&config).map_err(io::Error::other)?),
+        None => Arc::new(ProcessSandbox::new(&config).with_handed(inherited.handed)),
+        Some(_) => {
+            let sandbox = VmSandbox::new(&config).map_err(io::Error::other)?;
+            Arc::new(sandbox.with_handed(inherited.handed))
+        }
     };
     let container = Container::new(config, sandbox, inherited.ports);
     let container = Arc::new(container);

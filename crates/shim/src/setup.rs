@@ -60,15 +60,17 @@ pub(crate) fn port_count(config: &TaskConfig) -> io::Result<usize> {
 pub(crate) struct Inherited {
     pub(crate) listener: UnixListener,
     pub(crate) ports: Vec<OwnedFd>,
+    /// The file system of the container's secrets.
+    pub(crate) handed: Option<OwnedFd>,
 }
 
-/// Takes the listening socket and those of `ports` published ports, and closes all others but
-/// the standard streams.
+/// Takes the listening socket, those of `ports` published ports and, if it is `handed` over, a file
+/// system, and closes all others but the standard streams.
 ///
 /// To be called once, while nothing else is open.
-pub(crate) fn inherit(ports: usize) -> io::Result<Inherited> {
+pub(crate) fn inherit(ports: usize, handed: bool) -> io::Result<Inherited> {
     let first = LISTEN_FD + 1;
-    let end = RawFd::try_from(ports)
+    let end = RawFd::try_from(ports + usize::from(handed))
         .ok()
         .and_then(|count| first.checked_add(count));
     let end = end.ok_or(io::ErrorKind::InvalidInput)?;
@@ -84,8 +86,13 @@ pub(crate) fn inherit(ports: usize) -> io::Result<Inherited> {
     }
     let listener = UnixListener::from(socket);
     listener.set_nonblocking(true)?;
-    let ports = (first..end).map(take).collect::<io::Result<_>>()?;
-    Ok(Inherited { listener, ports })
+    let mut ports: Vec<OwnedFd> = (first..end).map(take).collect::<io::Result<_>>()?;
+    let handed = if handed { ports.pop() } else { None };
+    Ok(Inherited {
+        listener,
+        ports,
+        handed,
+    })
 }
 
 /// Takes ownership of an inherited descriptor, which programs started from here don't get.

@@ -43,6 +43,7 @@ pub fn check(
             "Range of blkio weight is from 10 to 1000".to_owned(),
         ));
     }
+    crate::secret_files(host_config)?;
     if host_config.shm_size < 0 {
         return Err(SpecError::invalid("SHM size can not be less than 0"));
     }

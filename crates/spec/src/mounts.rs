@@ -27,6 +27,12 @@ pub enum MountKind {
         /// Mount options, checked by [`tmpfs_options`].
         options: Vec<String>,
     },
+    /// A file of the file system that the launcher is handed beside the specification, by its name
+    /// there: a secret's. Always read-only.
+    Handed {
+        /// Its name.
+        file: String,
+    },
 }
 
 /// A mount whose source is known.
@@ -156,6 +162,11 @@ pub(crate) struct Private {
 pub(crate) fn user_mount(given: &ResolvedMount) -> Result<Mount, SpecError> {
     let destination = given.destination.to_string_lossy();
     match &given.kind {
+        MountKind::Handed { file } => {
+            let file = format!("X-coracle.handed={file}");
+            let options = ["bind", "rprivate", "ro", "nosuid", "nodev", "noexec", &file];
+            mount(&destination, "bind", &given.source, &options)
+        }
         MountKind::Tmpfs { options } => {
             let options: Vec<&str> = options.iter().map(String::as_str).collect();
             mount(&destination, "tmpfs", Path::new("tmpfs"), &options)

@@ -17,6 +17,10 @@ pub const TASK_FILE: &str = "task.json";
 /// The name of the file in the bundle that the shim writes its process id to.
 pub const PID_FILE: &str = "shim.pid";
 
+/// The option of a bind mount whose source is a file of the file system that is handed over beside the
+/// configuration; its name there follows.
+pub const HANDED: &str = "X-coracle.handed=";
+
 /// Everything that a shim must know to run one container. Written by the engine to
 /// `<bundle>/task.json` before it starts the shim.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -88,6 +92,18 @@ pub enum Rootfs {
     Bind(PathBuf),
     /// The disks of a [machine](TaskConfig::machine).
     Disks,
+}
+
+impl TaskConfig {
+    /// Whether a file system comes with the task's sockets, as the last descriptor: mounted nowhere,
+    /// and with the files that mounts of the specification name by [`HANDED`]. So no value of a
+    /// secret is in this configuration, nor in any file.
+    #[must_use]
+    pub fn has_handed(&self) -> bool {
+        let mounts = self.spec.mounts().iter().flatten();
+        let mut options = mounts.flat_map(|mount| mount.options().iter().flatten());
+        options.any(|option| option.starts_with(HANDED))
+    }
 }
 
 /// One published port: connections to a listening socket are proxied to the container.

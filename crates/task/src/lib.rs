@@ -42,6 +42,7 @@ pub use client::Client;
 pub use coracle_log::Stream;
 
 pub use config::ExecConfig;
+pub use config::HANDED;
 pub use config::PID_FILE;
 pub use config::Proto;
 pub use config::ProxyPort;

@@ -11,6 +11,7 @@ use std::process::Command;
 use std::process::Stdio;
 
 use rustix::fd::AsFd;
+use rustix::fd::BorrowedFd;
 use rustix::fd::FromRawFd;
 use rustix::fd::OwnedFd;
 use rustix::fd::RawFd;
@@ -38,8 +39,9 @@ pub fn spawn_template(binary: &Path, file: &Path, log: &Path) -> io::Result<Chil
 }
 
 /// Starts `binary` as the shim of `bundle`, in a session of its own and with an empty
-/// environment. `listener` is the socket it serves (see [`listen`](crate::listen)), `ports` are
-/// the sockets that [`TaskConfig::ports`](crate::TaskConfig::ports) counts.
+/// environment. `listener` is the socket it serves (see [`listen`](crate::listen)), `more` are
+/// the sockets that [`TaskConfig::ports`](crate::TaskConfig::ports) counts, and then the file
+/// system of the container's secrets if it [has some](crate::TaskConfig::has_handed).
 ///
 /// It is a child of the caller, who must reap it some time: it outlives the caller's
 /// interest in it. Connections are accepted from now on, as the socket listens already.
@@ -47,13 +49,13 @@ pub fn spawn_shim(
     binary: &Path,
     bundle: &Path,
     listener: impl AsFd,
-    ports: &[OwnedFd],
+    more: &[BorrowedFd<'_>],
 ) -> io::Result<Child> {
-    let count = RawFd::try_from(ports.len()).map_err(|_| io::ErrorKind::InvalidInput)? + 1;
+    let count = RawFd::try_from(more.len()).map_err(|_| io::ErrorKind::InvalidInput)? + 1;
     let above = LISTEN_FD + count;
     // Copies above all targets, so that no target overwrites a source.
     let sources = std::iter::once(listener.as_fd())
-        .chain(ports.iter().map(AsFd::as_fd))
+        .chain(more.iter().copied())
         .map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, above))
         .collect::<Result<Vec<_>, _>>()?;
     let log = OpenOptions::new()

@@ -6,6 +6,7 @@ pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod kernel;
 pub(crate) mod network;
+pub(crate) mod secret;
 pub(crate) mod stats;
 pub(crate) mod system;
 pub(crate) mod volume;

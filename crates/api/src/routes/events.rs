@@ -111,12 +111,18 @@ fn fits(filters: &Filters, event: &Event) -> bool {
     action_fits(filters, &event.action)
         && filters.exact("type", event.kind.as_str())
         && filters.exact("scope", "local")
-        && ["container", "daemon", "network", "volume", "plugin"]
-            .into_iter()
-            .all(object)
-        && ["node", "service", "secret", "config"]
-            .into_iter()
-            .all(|key| !filters.has(key))
+        && [
+            "container",
+            "daemon",
+            "network",
+            "volume",
+            "secret",
+            "config",
+            "plugin",
+        ]
+        .into_iter()
+        .all(object)
+        && ["node", "service"].into_iter().all(|key| !filters.has(key))
         && image_fits(filters, event)
         && filters.labels(&event.attributes)
 }

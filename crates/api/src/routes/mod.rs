@@ -9,6 +9,7 @@ mod images;
 mod kernels;
 mod networks;
 mod refused;
+mod secrets;
 mod system;
 mod volumes;
 
@@ -29,6 +30,7 @@ pub(crate) fn docker() -> Router<Api> {
         .merge(build::routes())
         .merge(networks::routes())
         .merge(volumes::routes())
+        .merge(secrets::routes())
         .merge(refused::routes())
         .merge(kernels::routes())
         .fallback(not_found)

@@ -21,7 +21,7 @@ pub(super) fn routes() -> Router<Api> {
         .route("/swarm/leave", any(not_in_swarm))
         .route("/swarm", any(not_a_manager))
         .route("/swarm/{*rest}", any(not_a_manager));
-    for kind in ["nodes", "services", "tasks", "secrets", "configs"] {
+    for kind in ["nodes", "services", "tasks"] {
         router = router
             .route(&format!("/{kind}"), any(not_a_manager))
             .route(&format!("/{kind}/{{*rest}}"), any(not_a_manager));

@@ -16,6 +16,8 @@ pub(crate) enum Kind {
     Image,
     Network,
     Volume,
+    Secret,
+    Config,
     #[value(skip)]
     Kernel,
 }
@@ -30,6 +32,8 @@ impl Kind {
             Self::Image => Query::named("/images/", name, "/json"),
             Self::Network => Query::named("/networks/", name, ""),
             Self::Volume => Query::named("/volumes/", name, ""),
+            Self::Secret => Query::named("/secrets/", name, ""),
+            Self::Config => Query::named("/configs/", name, ""),
             Self::Kernel => Query::named("/api/v1/kernels/", name, ""),
         }
     }
@@ -96,6 +100,8 @@ macro_rules! of_one_kind {
 
 of_one_kind!(InspectImageArgs, Kind::Image, "IMAGE");
 of_one_kind!(InspectVolumeArgs, Kind::Volume, "VOLUME");
+of_one_kind!(InspectSecretArgs, Kind::Secret, "SECRET");
+of_one_kind!(InspectConfigArgs, Kind::Config, "CONFIG");
 of_one_kind!(InspectKernelArgs, Kind::Kernel, "KERNEL");
 
 #[derive(Args, Debug)]

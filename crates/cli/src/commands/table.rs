@@ -3,8 +3,8 @@
 use super::{
     attach, commit, completion, cp, create, diff, events, exec, export, history, images, import,
     info, inspect, kill, load, login, logs, network, pause, port, prune, ps, pull, push, rename,
-    restart, rm, rmi, run, save, start, stats, stop, system, tag, top, update, version, volume,
-    wait,
+    restart, rm, rmi, run, save, secret, start, stats, stop, system, tag, top, update, version,
+    volume, wait,
 };
 use crate::app::{Node, group, verb};
 
@@ -23,6 +23,8 @@ pub(crate) const SECTIONS: [(&str, &[&str]); 4] = [
             "image",
             "network",
             "volume",
+            "secret",
+            "config",
             "registry",
             "system",
         ],
@@ -113,6 +115,24 @@ static VOLUME: [Node; 5] = [
     verb::<prune::PruneVolumesArgs>("prune", "Remove volumes that nothing uses"),
 ];
 
+static SECRET: [Node; 5] = [
+    verb::<secret::LsSecretArgs>("ls", "List secrets").or(&["list"]),
+    verb::<inspect::InspectSecretArgs>("inspect", "Show all about secrets but their values"),
+    verb::<secret::CreateSecretArgs>("create", "Create a secret of a file or standard input"),
+    verb::<secret::RmSecretArgs>("rm", "Remove secrets").or(&["remove", "delete"]),
+    verb::<secret::RotateKeyArgs>(
+        "rotate-key",
+        "Encrypt all secrets and configs under a new key",
+    ),
+];
+
+static CONFIG: [Node; 4] = [
+    verb::<secret::LsConfigArgs>("ls", "List configs").or(&["list"]),
+    verb::<inspect::InspectConfigArgs>("inspect", "Show all about configs"),
+    verb::<secret::CreateConfigArgs>("create", "Create a config of a file or standard input"),
+    verb::<secret::RmConfigArgs>("rm", "Remove configs").or(&["remove", "delete"]),
+];
+
 static REGISTRY: [Node; 2] = [
     verb::<login::LoginArgs>("login", "Log in to a registry"),
     verb::<login::LogoutArgs>("logout", "Log out from a registry"),
@@ -140,7 +160,7 @@ static SYSTEM: [Node; 10] = [
 ];
 
 /// All of them.
-pub(crate) static TOP: [Node; 46] = [
+pub(crate) static TOP: [Node; 48] = [
     verb::<run::RunArgs>("run", "Create and run a new container"),
     verb::<create::CreateArgs>("create", "Create a container"),
     verb::<start::StartArgs>("start", "Start containers"),
@@ -191,6 +211,8 @@ pub(crate) static TOP: [Node; 46] = [
     group!("image", "Manage images", IMAGE),
     group!("network", "Manage networks", NETWORK),
     group!("volume", "Manage volumes", VOLUME),
+    group!("secret", "Manage secrets", SECRET),
+    group!("config", "Manage configs", CONFIG),
     group!("registry", "Manage logins", REGISTRY),
     group!("system", "Manage the daemon", SYSTEM),
 ];

@@ -14,6 +14,7 @@ mod pairs;
 mod ports;
 mod resources;
 mod restart;
+mod secret;
 mod security;
 mod storage;
 mod throttle;
@@ -44,6 +45,8 @@ pub(crate) struct ContainerOptions {
     network: network::NetworkOptions,
     #[command(flatten)]
     storage: storage::StorageOptions,
+    #[command(flatten)]
+    secret: secret::SecretOptions,
     #[command(flatten)]
     isolation: isolation::IsolationOptions,
     #[command(flatten)]
@@ -84,6 +87,7 @@ impl ContainerOptions {
         self.environment.apply(&mut body)?;
         self.network.apply(&mut body)?;
         self.storage.apply(&mut body)?;
+        self.secret.apply(&mut body)?;
         self.isolation.apply(&mut body)?;
         self.security.apply(&mut body)?;
         self.resources.apply(&mut body)?;

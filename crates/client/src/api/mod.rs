@@ -7,6 +7,7 @@ mod images;
 mod kernels;
 mod networks;
 mod output;
+mod secrets;
 mod system;
 mod volumes;
 
@@ -14,4 +15,5 @@ pub use containers::{
     AttachQuery, ListContainersQuery, LogsQuery, RemoveContainerQuery, WaitCondition,
 };
 pub use images::{CommitQuery, ImportQuery};
+pub use secrets::SecretKind;
 pub use system::EventsQuery;

@@ -14,6 +14,7 @@ use rustix::mount::OpenTreeFlags;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::described;
+use super::handed;
 use super::options::{Depth, Options};
 use crate::error::{Context, Failure, Stage, Step};
 use crate::path::Root;
@@ -23,7 +24,10 @@ const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CL
 /// Copies what is bound from other processes' roots, for each of the mounts that does so.
 ///
 /// For a process with one thread, and with its caller's privileges still.
-pub(crate) fn clone_all(mounts: &[Mount]) -> Step<Vec<Option<OwnedFd>>> {
+pub(crate) fn clone_all(
+    mounts: &[Mount],
+    filesystem: Option<&OwnedFd>,
+) -> Step<Vec<Option<OwnedFd>>> {
     let one = |mount: &Mount| {
         let Some((process, inside)) = mount.source().as_deref().and_then(parse) else {
             return Ok(None);
@@ -38,7 +42,13 @@ pub(crate) fn clone_all(mounts: &[Mount]) -> Step<Vec<Option<OwnedFd>>> {
             .map(Some)
             .map_err(|failure| described(failure, source, mount.destination()))
     };
-    mounts.iter().map(one).collect()
+    let handed = handed::clone_all(mounts, filesystem)?;
+    let both = mounts.iter().zip(handed);
+    both.map(|(mount, copied)| match copied {
+        Some(copied) => Ok(Some(copied)),
+        None => one(mount),
+    })
+    .collect()
 }
 
 /// A process's directory in /proc, and the path in its root.
@@ -94,14 +104,14 @@ fn copy(found: &OwnedFd, depth: Depth) -> Result<OwnedFd, Errno> {
 }
 
 /// What entering another mount namespace changes of a process (setns(2)).
-struct Home {
+pub(super) struct Home {
     namespace: OwnedFd,
     root: OwnedFd,
     cwd: OwnedFd,
 }
 
 impl Home {
-    fn open() -> Result<Home, Errno> {
+    pub(super) fn open() -> Result<Home, Errno> {
         let open = |path: &str| rustix::fs::open(path, DIRECTORY, Mode::empty());
         Ok(Home {
             namespace: open_namespace(CWD, "/proc/self/ns/mnt")?,
@@ -110,7 +120,7 @@ impl Home {
         })
     }
 
-    fn enter(&self) -> Result<(), Errno> {
+    pub(super) fn enter(&self) -> Result<(), Errno> {
         enter(&self.namespace)?;
         rustix::process::fchdir(&self.root)?;
         rustix::process::chroot(".")?;

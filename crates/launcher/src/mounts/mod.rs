@@ -3,6 +3,7 @@
 pub(crate) mod cgroups;
 pub(crate) mod copy_up;
 pub(crate) mod foreign;
+mod handed;
 pub(crate) mod masks;
 pub(crate) mod options;
 

@@ -15,6 +15,8 @@ const NOSYMFOLLOW: u64 = libc::MOUNT_ATTR_NOSYMFOLLOW;
 /// Names what to bind inside the source, by a path that no link leads out of (mount(8)'s word for a
 /// part of a file system).
 const SUBDIR: &str = "X-mount.subdir=";
+/// Names what to bind of the file system that was handed over with the request.
+const HANDED: &str = "X-coracle.handed=";
 /// The three access time modes are one field of the attributes, not bits.
 const ATIME: u64 = libc::MOUNT_ATTR__ATIME;
 const RELATIME: u64 = libc::MOUNT_ATTR_RELATIME;
@@ -60,6 +62,8 @@ pub(crate) struct Options {
     pub(crate) bind: Option<Depth>,
     /// Bind only this, a path inside the source that may not lead out of it.
     pub(crate) subdir: Option<PathBuf>,
+    /// Bind this file of the file system that was handed over, instead of the source.
+    pub(crate) handed: Option<String>,
     /// Attributes of the mount itself.
     pub(crate) attributes: Attributes,
     /// Attributes of the mount and all below it.
@@ -109,6 +113,9 @@ impl Options {
                     "tmpcopyup" => self.copy_up = true,
                     _ if option.starts_with(SUBDIR) => {
                         self.subdir = option.strip_prefix(SUBDIR).map(PathBuf::from);
+                    }
+                    _ if option.starts_with(HANDED) => {
+                        self.handed = option.strip_prefix(HANDED).map(str::to_owned);
                     }
                     // The kernel's defaults.
                     "defaults" | "async" | "loud" | "nomand" | "noiversion" | "nolazytime" => {}
@@ -165,6 +172,16 @@ impl Options {
             if subdir.is_absolute() || subdir.as_os_str().is_empty() {
                 return Err(Error::Invalid(format!(
                     "mounts[{place}]: X-mount.subdir must be a relative path"
+                )));
+            }
+        }
+        if let Some(handed) = &self.handed {
+            if self.bind.is_none() || self.subdir.is_some() {
+                return unsupported("option X-coracle.handed of anything but a whole bind mount");
+            }
+            if handed.is_empty() || handed.contains('/') || handed.starts_with('.') {
+                return Err(Error::Invalid(format!(
+                    "mounts[{place}]: X-coracle.handed must be the name of a file"
                 )));
             }
         }

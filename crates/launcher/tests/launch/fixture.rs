@@ -172,6 +172,7 @@ impl Bundle {
             default_home: true,
             init: false,
             die_with_caller: false,
+            handed: None,
             stdio: Stdio::default(),
         }
     }

@@ -150,6 +150,7 @@ pub(crate) fn run_if_child() -> Option<u8> {
         default_home: true,
         init: false,
         die_with_caller: false,
+        handed: None,
         stdio: coracle_launcher::Stdio::default(),
     };
     let output = run(request);

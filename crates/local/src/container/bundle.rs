@@ -12,6 +12,7 @@ use super::record::{Dirs, MountRecord, Record};
 use crate::engine::Engine;
 use crate::machine;
 use crate::networks::Joined;
+use crate::secrets;
 
 /// The task of a container that has joined its networks, and its first process.
 pub(crate) fn task(
@@ -29,6 +30,7 @@ pub(crate) fn task(
         .collect::<Result<_>>()?;
     mounts.extend(system_files(engine, record, dirs)?);
     mounts.extend(shared_memory(engine, record)?);
+    mounts.extend(secrets::mount::mounts(&record.files));
     let spec = coracle_spec::build(&Inputs {
         config: &record.config,
         host_config: &record.host_config,

@@ -14,6 +14,7 @@ use super::mounts::{self, Resolved};
 use super::record::{Record, RunState};
 use crate::engine::Engine;
 use crate::machine;
+use crate::secrets;
 use crate::volumes::Hold;
 use crate::{durable, ident};
 
@@ -80,12 +81,15 @@ async fn create_whole(engine: &Arc<Engine>, spec: ContainerSpec) -> Result<Creat
     Ok(Created { id, warnings })
 }
 
+/// What keeps volumes and secrets there meanwhile.
+type Holds = (Vec<Hold>, Option<secrets::Hold>);
+
 fn make(
     engine: &Engine,
     id: String,
     name: String,
     spec: ContainerSpec,
-) -> Result<(Record, Vec<String>, Vec<Hold>)> {
+) -> Result<(Record, Vec<String>, Holds)> {
     let host = &machine::facts(&engine.config, &spec.host);
     let mut warnings = coracle_spec::check(&spec.config, &spec.host, host)?;
     coracle_spec::check_networking(&spec.networking)?;
@@ -140,6 +144,7 @@ fn make(
         host_config,
         networking: spec.networking,
         mounts: Vec::new(),
+        files: Vec::new(),
     };
     check_references(engine, &record)?;
     if machine::is_machine(&record.host_config) {
@@ -163,6 +168,11 @@ fn make(
         if machine::is_machine(&record.host_config) {
             machine::check::check_mounts(&record.mounts)?;
         }
+        let (files, hold) = engine
+            .secrets
+            .resolve(&record.host_config, &record.mounts)?;
+        record.files = files;
+        resolved.secrets = Some(hold);
         record.layers = engine.images.unpacked_layers(&image)?;
         engine.snapshots.create(&record)?;
         engine
@@ -174,7 +184,7 @@ fn make(
         undo(engine, &record, &resolved);
         return Err(error);
     }
-    Ok((record, warnings, resolved.holds))
+    Ok((record, warnings, (resolved.holds, resolved.secrets)))
 }
 
 /// The daemon's log driver where none is named, and its options where none are given for it.

@@ -29,6 +29,8 @@ pub(crate) struct Resolved {
     pub(crate) fill: Vec<(String, String)>,
     /// Keep all of its volumes there until the container can be found as their user.
     pub(crate) holds: Vec<Hold>,
+    /// Keeps its secrets there as long.
+    pub(crate) secrets: Option<crate::secrets::Hold>,
 }
 
 impl Resolved {

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::durable::{self, Durability};
+use crate::secrets::FileRecord;
 
 /// The version of both files.
 const VERSION: u32 = 1;
@@ -40,6 +41,9 @@ pub(crate) struct Record {
     pub(crate) host_config: HostConfig,
     pub(crate) networking: NetworkingConfig,
     pub(crate) mounts: Vec<MountRecord>,
+    /// Secrets and configs that it has as files.
+    #[serde(default)]
+    pub(crate) files: Vec<FileRecord>,
 }
 
 /// A mount, with what is needed to make it.

@@ -1,6 +1,6 @@
 //! The start of a run: network, bundle, shim, process.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use coracle_task::{Client, ErrorKind, Started, TaskConfig};
 use super::actor::{Actor, Task, task_error};
 use super::bundle;
 use super::health::Monitor;
-use super::record::SOCKET;
+use super::record::{Record, SOCKET};
 use crate::durable;
 use crate::engine::Engine;
 use crate::machine::files::Opened;
-use crate::{machine, network_api};
+use crate::{machine, network_api, secrets};
 
 /// A start that failed, with the exit code that stands for it.
 struct Failure {
@@ -136,11 +136,14 @@ impl Actor {
         machine::files::end(&bundle).await;
         self.ensure_layers().await?;
         let joined = crate::networks::Joined::apart();
-        let (mut config, _) = bundle::task(&self.engine, &self.record, &self.dirs, &joined)?;
+        // No process, no secrets.
+        let mut record = Record::clone(&self.record);
+        record.files.clear();
+        let (mut config, _) = bundle::task(&self.engine, &record, &self.dirs, &joined)?;
         let machine = machine::config(&self.engine, &self.record, &self.dirs, Vec::new()).await?;
         config.machine = Some(Box::new(machine));
         let opened = async {
-            let client = start_shim(&self.engine, &bundle, &config, &[]).await?;
+            let client = start_shim(&self.engine, &bundle, &config, Vec::new()).await?;
             client.open().await.map_err(task_error)?;
             Ok(client)
         };
@@ -155,6 +158,15 @@ impl Actor {
                 Err(error)
             }
         }
+    }
+
+    /// The file system of its secrets, as they are now.
+    async fn secrets(&self) -> Result<Option<OwnedFd>> {
+        if self.record.files.is_empty() {
+            return Ok(None);
+        }
+        let (engine, files) = (self.engine.clone(), self.record.files.clone());
+        super::files::blocking(move || secrets::mount::make(&engine.secrets.vault, &files)).await
     }
 
     /// Ends the machine that was started for its files.
@@ -198,8 +210,9 @@ impl Actor {
             _ => {}
         }
         self.run.network = joined.settings;
-        let client =
-            start_shim(&self.engine, &self.dirs.bundle, &config, &joined.listeners).await?;
+        let secrets = self.secrets().await?;
+        let descriptors = joined.listeners.into_iter().chain(secrets).collect();
+        let client = start_shim(&self.engine, &self.dirs.bundle, &config, descriptors).await?;
         let events = client.events().await.map_err(task_error)?;
         for pending in std::mem::take(&mut self.pending) {
             pending.connect(&client).await.map_err(task_error)?;
@@ -230,7 +243,7 @@ async fn start_shim(
     engine: &Engine,
     bundle: &Path,
     config: &TaskConfig,
-    listeners: &[OwnedFd],
+    descriptors: Vec<OwnedFd>,
 ) -> Result<Client> {
     let internal = |what: &str, error: std::io::Error| {
         RuntimeError::Internal(format!("cannot {what}: {error}"))
@@ -247,8 +260,10 @@ async fn start_shim(
     let socket = bundle.join(SOCKET);
     let listener =
         coracle_task::listen(&socket).map_err(|error| internal("listen for the shim", error))?;
-    let child = coracle_task::spawn_shim(&engine.config.shim, bundle, listener, listeners)
+    let passed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+    let child = coracle_task::spawn_shim(&engine.config.shim, bundle, listener, &passed)
         .map_err(|error| internal("start coracle-shim", error))?;
+    drop(descriptors);
     engine.reaper.add(child);
     Client::connect(&socket).await.map_err(|error| {
         RuntimeError::Internal(format!(

@@ -90,6 +90,15 @@ fn make(
         }
         return Err(error);
     }
+    let files = match state.files(&host_config, &resolved.mounts) {
+        Ok(files) => files,
+        Err(error) => {
+            for name in &resolved.made {
+                state.volumes.remove(name);
+            }
+            return Err(error);
+        }
+    };
     let fs = Fs {
         root: base.as_ref().clone(),
         read_only: host_config.readonly_rootfs,
@@ -115,6 +124,7 @@ fn make(
         host_config,
         networking: spec.networking,
         mounts: resolved.mounts,
+        files,
         base,
         fs: Arc::new(Mutex::new(fs)),
         log,

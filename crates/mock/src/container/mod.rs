@@ -35,6 +35,7 @@ use crate::engine::State;
 use crate::fs::{Fs, Tree};
 use crate::process::target::Processes;
 use crate::process::{Input, Log, Output, Target, Tty};
+use crate::secrets::FileRecord;
 use crate::shell::Env;
 
 /// A container.
@@ -52,6 +53,8 @@ pub(crate) struct Entry {
     pub(crate) host_config: HostConfig,
     pub(crate) networking: NetworkingConfig,
     pub(crate) mounts: Vec<MountRecord>,
+    /// Secrets and configs.
+    pub(crate) files: Vec<FileRecord>,
     /// The image's tree, to compare with.
     pub(crate) base: Arc<Tree>,
     pub(crate) fs: Arc<Mutex<Fs>>,

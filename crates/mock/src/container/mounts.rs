@@ -354,5 +354,16 @@ impl super::Entry {
             ),
         ]
         .into();
+        for file in &self.files {
+            let mut above = file.destination.as_str();
+            while let Some((parent, _)) = above.rsplit_once('/') {
+                above = parent;
+                if !parent.is_empty() && fs.root.get(parent).is_none() {
+                    fs.root.put(parent, Node::dir());
+                }
+            }
+            fs.special
+                .insert(file.destination.clone(), file.node.clone());
+        }
     }
 }

@@ -389,6 +389,16 @@ impl Subject {
                 let _ = runtime.remove_volume(&volume.name, true).await;
             }
         }
+        for secret in runtime.list_secrets().await.unwrap_or_default() {
+            if mine(&secret.labels) {
+                let _ = runtime.remove_secret(&secret.id).await;
+            }
+        }
+        for config in runtime.list_configs().await.unwrap_or_default() {
+            if mine(&config.about.labels) {
+                let _ = runtime.remove_config(&config.about.id).await;
+            }
+        }
         for network in runtime.list_networks().await.unwrap_or_default() {
             if mine(&network.labels) {
                 let _ = runtime.remove_network(&network.id).await;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Mount;
+use crate::secret::FileReference;
 use crate::serde_util::wire;
 
 wire! {
@@ -167,6 +168,12 @@ wire! {
         /// Mounts in the long form.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         pub mounts: Vec<Mount>,
+        /// Secrets as files inside: Coracle's own extension of Docker's API.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub secrets: Vec<FileReference>,
+        /// Configs as files inside: Coracle's own extension of Docker's API.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub configs: Vec<FileReference>,
         /// Paths hidden inside; `None` means the default list, `[]` none.
         pub masked_paths: Option<Vec<String>>,
         /// Paths read-only inside; `None` means the default list, `[]` none.

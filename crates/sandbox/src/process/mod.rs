@@ -8,6 +8,7 @@ mod stats;
 mod stragglers;
 mod streams;
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -69,6 +70,8 @@ struct State {
     deleted: bool,
     /// What the specification was read from, until it is made.
     text: Option<String>,
+    /// The file system of its secrets, until it is made.
+    handed: Option<OwnedFd>,
 }
 
 impl ProcessSandbox {
@@ -96,6 +99,13 @@ impl ProcessSandbox {
     #[must_use]
     pub fn with_text(self, text: String) -> Self {
         self.lock().text = Some(text);
+        self
+    }
+
+    /// With the file system that mounts of [handed](TaskConfig::has_handed) files are of.
+    #[must_use]
+    pub fn with_handed(self, handed: Option<OwnedFd>) -> Self {
+        self.lock().handed = handed;
         self
     }
 
@@ -197,11 +207,13 @@ impl Sandbox for ProcessSandbox {
             true => Default::default(),
             false => streams::pipes(streams).map_err(io("make pipes"))?,
         };
+        let handed = self.lock().handed.take();
         let request = request::init(
             &self.config,
             (self.lock().text.take(), self.filter.clone()),
             cgroup.paths(),
             stdio,
+            handed,
         );
         let _launching = orphans::launching();
         let mut pending = launch::create(request).await.map_err(from_launcher)?;

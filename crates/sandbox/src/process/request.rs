@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use coracle_cgroup::OomWatcher;
@@ -26,6 +27,7 @@ pub(crate) fn init(
     (text, filter): (Option<String>, Option<Program>),
     cgroup: Vec<PathBuf>,
     stdio: Stdio,
+    handed: Option<OwnedFd>,
 ) -> InitRequest {
     let mut spec = config.spec.clone();
     if let Some(process) = spec.process_mut() {
@@ -44,6 +46,7 @@ pub(crate) fn init(
         init: config.init,
         die_with_caller: true,
         stdio,
+        handed,
     }
 }
 

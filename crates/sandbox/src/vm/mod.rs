@@ -19,9 +19,11 @@ mod machine;
 mod process;
 mod processes;
 mod resize;
+mod secrets;
 mod setup;
 mod template;
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -77,6 +79,8 @@ struct State {
     /// How the container is to be made in the guest, and with which streams.
     pending: Option<(TaskConfig, Streams)>,
     used: bool,
+    /// The file system of its secrets, until they are in the guest.
+    handed: Option<OwnedFd>,
     /// The control group that the VMM is in.
     cgroup: Option<Cgroup>,
 }
@@ -113,6 +117,13 @@ impl VmSandbox {
         })
     }
 
+    /// With the file system that mounts of [handed](TaskConfig::has_handed) files are of.
+    #[must_use]
+    pub fn with_handed(self, handed: Option<OwnedFd>) -> Self {
+        self.lock().handed = handed;
+        self
+    }
+
     /// Starts the machine and sets it up; with the container's mounts, or for its files alone.
     async fn make(&self, whole: bool) -> Result<TaskConfig> {
         if std::mem::replace(&mut self.lock().used, true) {
@@ -125,7 +136,9 @@ impl VmSandbox {
         let started = machine::start(&self.config, &self.machine, &cgroups, whole).await;
         let (machine, agent) = started?;
         // From here on `delete` ends it.
-        let mut plan = setup::plan(&self.config, &self.machine, whole)?;
+        let handed = self.lock().handed.take();
+        let mut plan = setup::plan(&self.config, &self.machine, whole, handed.as_ref())?;
+        drop(handed);
         let emulator = self.machine.emulator.as_ref().filter(|_| whole);
         let binfmt = match emulator {
             Some(emulator) => Some(emulator::share(emulator, &mut plan)?),
@@ -137,6 +150,10 @@ impl VmSandbox {
         let running = async {
             let channels = agent.setup(&plan.setup).await;
             let channels = channels.map_err(from_young_guest)?;
+            for secret in &plan.secrets {
+                let written = agent.write_file(secret).await;
+                written.map_err(from_young_guest)?;
+            }
             for (share, channel) in plan.shares.into_iter().zip(channels) {
                 work.spawn(setup::serve(share, channel));
             }

@@ -33,6 +33,7 @@ use rustix::fs::ResolveFlags;
 use super::Running;
 use super::from_guest;
 use super::from_vmm;
+use super::secrets;
 use crate::Result;
 use crate::SandboxError;
 
@@ -49,6 +50,8 @@ pub(crate) struct Plan {
     /// What is served on the channels of `setup.shares`, in their order.
     pub(crate) shares: Vec<Source>,
     pub(crate) sockets: Vec<Socket>,
+    /// Secrets that were too large to go with the set-up.
+    pub(crate) secrets: Vec<File>,
     /// Files that are copied, and where to in the guest.
     pub(crate) copies: Vec<(PathBuf, String)>,
     /// The interfaces that the machine has from its start.
@@ -76,7 +79,12 @@ pub(crate) async fn serve(source: Source, channel: Channel) {
 }
 
 /// Works out what to do. `whole`: with everything that the container sees, else its disks alone.
-pub(crate) fn plan(config: &TaskConfig, machine: &MachineConfig, whole: bool) -> Result<Plan> {
+pub(crate) fn plan(
+    config: &TaskConfig,
+    machine: &MachineConfig,
+    whole: bool,
+    handed: Option<&OwnedFd>,
+) -> Result<Plan> {
     let mut plan = Plan {
         setup: basics(config).map_err(|error| {
             SandboxError::internal(format!("cannot read random numbers: {error}"))
@@ -84,6 +92,7 @@ pub(crate) fn plan(config: &TaskConfig, machine: &MachineConfig, whole: bool) ->
         shares: Vec::new(),
         sockets: Vec::new(),
         copies: Vec::new(),
+        secrets: Vec::new(),
         interfaces: Vec::new(),
         config: guest_config(config),
     };
@@ -98,7 +107,13 @@ pub(crate) fn plan(config: &TaskConfig, machine: &MachineConfig, whole: bool) ->
     plan.interfaces.clone_from(&machine.interfaces);
     let mut mounts = plan.config.spec.mounts().clone().unwrap_or_default();
     for (number, mount) in mounts.iter_mut().enumerate() {
-        if is_bind(mount) {
+        if let Some(name) = secrets::name(mount) {
+            let secret = secrets::carry(handed, &name, number, mount).map_err(|error| {
+                let place = mount.destination().display();
+                SandboxError::internal(format!("cannot mount the secret at {place}: {error}"))
+            })?;
+            plan.add_secret(secret);
+        } else if is_bind(mount) {
             plan.carry(number, mount, &machine.copies)?;
         }
     }
@@ -238,6 +253,15 @@ fn is_bind(mount: &Mount) -> bool {
 }
 
 impl Plan {
+    fn add_secret(&mut self, secret: File) {
+        let files = self.setup.files.iter();
+        let size: usize = files.map(|file| file.data.len()).sum();
+        match size.saturating_add(secret.data.len()) > secrets::SET_UP {
+            true => self.secrets.push(secret),
+            false => self.setup.files.push(secret),
+        }
+    }
+
     /// Brings the source of a bind mount into the guest, and has the mount refer to it there.
     fn carry(&mut self, number: usize, mount: &mut Mount, copies: &[PathBuf]) -> Result<()> {
         let source = mount.source().clone().unwrap_or_default();

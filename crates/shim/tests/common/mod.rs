@@ -112,7 +112,8 @@ impl Container {
         // Another build can be tested, such as the one that is installed.
         let binary = std::env::var_os("CORACLE_TEST_SHIM")
             .map_or_else(|| env!("CARGO_BIN_EXE_coracle-shim").into(), PathBuf::from);
-        self.shim = Some(spawn_shim(&binary, bundle, listener, &self.ports).unwrap());
+        let ports: Vec<_> = self.ports.iter().map(std::os::fd::AsFd::as_fd).collect();
+        self.shim = Some(spawn_shim(&binary, bundle, listener, &ports).unwrap());
         self.ports.clear();
         self.connect().await
     }

@@ -8,6 +8,7 @@ use crate::image::{CommitRequest, ImportRequest, PullRequest, PushRequest, Regis
 use crate::io::AttachOptions;
 use crate::kernel::KernelSpec;
 use crate::network::{ConnectRequest, NetworkSpec};
+use crate::secret::{SecretSpec, SecretUpdate};
 use crate::volume::VolumeSpec;
 
 pub(super) async fn what_is_not_declared_is_not_supported(s: Subject) {
@@ -107,6 +108,20 @@ pub(super) async fn what_is_not_declared_is_not_supported(s: Subject) {
     if !can.volumes {
         not_supported("volumes", r.create_volume(VolumeSpec::default()).await);
         not_supported("volumes", r.remove_volume("nosuch", false).await);
+    }
+    if !can.secrets {
+        let (spec, update) = (SecretSpec::default(), SecretUpdate::default());
+        not_supported("secrets", r.list_secrets().await);
+        not_supported("secrets", r.inspect_secret("nosuch").await);
+        not_supported("secrets", r.create_secret(spec.clone()).await);
+        not_supported("secrets", r.update_secret("nosuch", update.clone()).await);
+        not_supported("secrets", r.remove_secret("nosuch").await);
+        not_supported("secrets", r.rotate_secret_key().await);
+        not_supported("configs", r.list_configs().await);
+        not_supported("configs", r.inspect_config("nosuch").await);
+        not_supported("configs", r.create_config(spec).await);
+        not_supported("configs", r.update_config("nosuch", update).await);
+        not_supported("configs", r.remove_config("nosuch").await);
     }
     if !can.kernels {
         not_supported("kernels", r.list_kernels().await);

@@ -21,6 +21,7 @@ mod observe;
 mod options;
 mod policies;
 mod refusals;
+mod secrets;
 mod states;
 mod streams;
 mod system;
@@ -230,6 +231,14 @@ macro_rules! __conformance_checks {
                 a_tmpfs_is_new_in_every_run
                 bad_mounts_are_refused
                 prune
+            }
+            secrets {
+                secrets_made_and_removed
+                configs_show_their_value
+                bad_secrets_are_refused
+                a_container_reads_them
+                bad_references_are_refused
+                a_new_key_changes_nothing
             }
             networks {
                 predefined
