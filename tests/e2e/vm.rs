@@ -17,6 +17,7 @@ mod mounts;
 mod network;
 mod platform;
 mod process;
+mod rootless;
 mod security;
 mod streams;
 

@@ -110,13 +110,13 @@ pub(crate) fn enter(settings: &Settings) -> Result<(), Error> {
         what: "find my own executable",
         error,
     })?;
+    // With its groups, which may be what lets it use /dev/kvm.
     let error = Command::new("nsenter")
         .args([
             "--user",
             "--mount",
             "--net",
-            "--setuid=0",
-            "--setgid=0",
+            "--preserve-credentials",
             "--target",
         ])
         .arg(holder.to_string())

@@ -154,7 +154,7 @@ impl Inner {
 
     /// Removes what is half made, and what another boot didn't get to disk.
     fn clear(&self) -> io::Result<()> {
-        fs::create_dir_all(&self.root)?;
+        crate::durable::private_dir(&self.root)?;
         for entry in fs::read_dir(&self.root)? {
             let path = entry?.path();
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use serde::Serialize;
@@ -17,6 +18,14 @@ pub(crate) enum Durability {
     Process,
     /// Survives a power cut as well: synced, renamed, and the directory synced.
     Disk,
+}
+
+/// Makes a directory that nobody else may look into, if it isn't there.
+pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
 }
 
 /// Writes a value as JSON, replacing what was there.

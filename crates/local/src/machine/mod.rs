@@ -9,6 +9,7 @@ pub(crate) mod emulator;
 pub(crate) mod files;
 pub(crate) mod templates;
 pub(crate) mod top;
+mod users;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,9 +34,6 @@ pub(crate) const PROCESS: &str = "process";
 pub(crate) const KERNEL: &str = "coracle.kernel";
 /// The annotation with further kernel parameters (`--kernel-arg`).
 pub(crate) const KERNEL_ARGS: &str = "coracle.kernel-args";
-
-/// Users that nobody else has: a machine's QEMU runs as one of them, chosen by its container.
-const USERS: u32 = 0x6000_0000;
 
 /// How machines are made.
 #[derive(Clone, Debug)]
@@ -86,6 +84,7 @@ fn on_path(name: &str) -> Option<PathBuf> {
 pub(crate) struct Machines {
     /// The guests' kernels.
     pub(crate) kernels: KernelStore,
+    users: users::Users,
     asked: templates::Asked,
 }
 
@@ -94,6 +93,7 @@ impl Machines {
     pub(crate) fn open(config: &Config) -> Result<Self> {
         Ok(Self {
             kernels: KernelStore::open(&config.data_root.join("kernels"))?,
+            users: users::Users::here(),
             asked: templates::Asked::default(),
         })
     }
@@ -144,9 +144,6 @@ impl Machines {
         let settings = &config.machine;
         if settings.qemu.is_none() {
             return Some("there is no qemu-system-x86_64; install qemu-system-x86".into());
-        }
-        if config.host.rootless {
-            return Some("a rootless daemon has no machines yet".into());
         }
         if !settings.agent.is_file() {
             return Some(format!(
@@ -213,7 +210,7 @@ pub(crate) async fn config(
     crate::disks::new_layer(&machine.layer, bytes).await?;
     machine.interfaces = interfaces;
     machine.copies = vec![dirs.hosts(), dirs.hostname(), dirs.resolv_conf()];
-    machine.user = Some(user(&record.id));
+    machine.user = engine.machines.users.of_container(&record.id);
     machine.boot_log = dirs.root.join("boot.log");
     Ok(machine)
 }
@@ -275,15 +272,4 @@ async fn boot(engine: &Arc<Engine>, host_config: &HostConfig) -> Result<Boot> {
         })
     })
     .await
-}
-
-/// The user that a container's machine runs as: one for each, so that one that gets out of its
-/// guest can't reach another's.
-fn user(id: &str) -> (u32, u32) {
-    let low = id
-        .get(..7)
-        .and_then(|start| u32::from_str_radix(start, 16).ok())
-        .unwrap_or_default();
-    let id = USERS | low;
-    (id, id)
 }

@@ -54,10 +54,10 @@ fn spawn(engine: &Engine, mut shape: MachineConfig, number: u64) -> Result<()> {
     let failed = |error: std::io::Error| {
         RuntimeError::Internal(format!("cannot have a template made: {error}"))
     };
-    std::fs::create_dir_all(root.join("templates")).map_err(failed)?;
+    durable::private_dir(&root.join("templates")).map_err(failed)?;
     let name = format!("{number:016x}");
     shape.boot_log = root.join(format!("{name}.boot.log"));
-    shape.user = Some(super::user(name.get(1..).unwrap_or_default()));
+    shape.user = (engine.machines.users).of_container(name.get(1..).unwrap_or_default());
     let file = root.join(format!("{name}.json"));
     let text = serde_json::to_vec(&shape).map_err(|error| failed(error.into()))?;
     durable::write(&file, &text, Durability::Process).map_err(failed)?;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Resource, Rlimit};
@@ -10,7 +11,7 @@ use rustix::thread::{
     CapabilitiesSecureBits, CapabilitySet, CapabilitySets, Gid, Uid, set_capabilities,
 };
 
-use super::{DEATH, Doing, Step};
+use super::{DEATH, Doing, Job, Step, root};
 use crate::sys;
 
 /// What the VMM gets of its own. Its network namespace stays empty: its cards' taps are descriptors.
@@ -49,6 +50,29 @@ pub(super) fn own_user_namespace(warnings: &mut Vec<String>) -> Step<()> {
     let line = |id: u32| format!("{id} {id} 1");
     fs::write("/proc/self/uid_map", line(uid.as_raw())).doing("map the user")?;
     fs::write("/proc/self/gid_map", line(gid.as_raw())).doing("map the group")
+}
+
+/// Whether device nodes can be made here, which is for the host's root alone (user_namespaces(7)).
+pub(super) fn makes_devices() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    rustix::process::geteuid().is_root() && map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// The user to become. Where `/dev/kvm` is the host's, that may be one who can't open it, as an
+/// ordinary user's subordinate ids are in no group: then the VMM stays who its caller is.
+pub(super) fn user(job: &Job, warnings: &mut Vec<String>) -> Option<(u32, u32)> {
+    if !job.kvm || makes_devices() || job.user.is_none() {
+        return job.user;
+    }
+    let everyones = |data: fs::Metadata| data.mode() & 0o006 == 0o006;
+    if fs::metadata(root::KVM).is_ok_and(everyones) {
+        return job.user;
+    }
+    warnings.push(format!(
+        "no user of its own: {} is not for everyone",
+        root::KVM
+    ));
+    None
 }
 
 /// Becomes the user, without any capability, now or by any program that is executed.

@@ -152,11 +152,12 @@ fn become_vmm(
     namespaces: bool,
     mut warnings: Vec<String>,
 ) -> Step<Never> {
+    let user = confine::user(&job, &mut warnings);
     if namespaces {
         root::enter(&job, &mut warnings)?;
         rustix::system::sethostname(b"localhost").doing("set the host name")?;
     }
-    confine::drop_privileges(job.user, &mut warnings)?;
+    confine::drop_privileges(user, &mut warnings)?;
     confine::die_with_parent(socket)?;
     let placed = place(fds)?;
     let listener = filter::install(job.ram)?;

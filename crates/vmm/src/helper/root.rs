@@ -14,7 +14,7 @@ use rustix::mount::{
     OpenTreeFlags, UnmountFlags,
 };
 
-use super::{Doing, Job, Step};
+use super::{Doing, Job, Step, confine};
 use crate::sys;
 
 /// Programs, libraries and their loader's settings, as far as a host has them.
@@ -37,10 +37,15 @@ enum Entry {
     Mount { tree: OwnedFd, directory: bool },
 }
 
+/// Where hardware virtualization is.
+pub(super) const KVM: &str = "/dev/kvm";
+
 /// Makes the root and changes to it.
 pub(super) fn enter(job: &Job, warnings: &mut Vec<String>) -> Step<()> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).doing("make all mounts private")?;
+    // Asked while /proc is there.
+    let own_kvm = job.kvm && confine::makes_devices();
     // All are opened before anything is mounted that could hide them.
     let mut entries = Vec::new();
     for path in SYSTEM.map(Path::new) {
@@ -54,14 +59,14 @@ pub(super) fn enter(job: &Job, warnings: &mut Vec<String>) -> Step<()> {
     for path in wanted.into_iter().filter(|path| !covered(path)) {
         entries.push((path.to_path_buf(), open_mount(path)?));
     }
-    if job.kvm && !rustix::process::geteuid().is_root() {
-        entries.push(("/dev/kvm".into(), open_mount(Path::new("/dev/kvm"))?));
+    if job.kvm && !own_kvm {
+        entries.push((KVM.into(), open_mount(Path::new(KVM))?));
     }
     let root = new_root()?;
     for (path, entry) in &entries {
         install(&root, path, entry).doing(format_args!("show {}", path.display()))?;
     }
-    if job.kvm && rustix::process::geteuid().is_root() {
+    if own_kvm {
         // A node of its own: the host's may belong to a group that the VMM isn't in.
         make_directories(&root, Path::new("dev")).doing("make /dev")?;
         let number = rustix::fs::makedev(10, 232);
