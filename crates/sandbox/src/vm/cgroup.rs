@@ -33,7 +33,17 @@ pub(crate) async fn make(task: &TaskConfig, memory: u64, cpus: u32, whole: bool)
     blocking(move || {
         let hierarchy = Hierarchy::host()?;
         let limits = limits(&hierarchy, memory, cpus);
-        Cgroup::create(&hierarchy, &parent, &name, &limits)
+        if !hierarchy.rootless() {
+            return Cgroup::create(&hierarchy, &parent, &name, &limits);
+        }
+        let cgroup = Cgroup::create(&hierarchy, &parent, &name, &LinuxResources::default())?;
+        match delegated(&cgroup, &limits) {
+            Ok(()) => Ok(cgroup),
+            Err(error) => {
+                let _the_first_error_counts = cgroup.delete();
+                Err(error)
+            }
+        }
     })
     .await
 }
@@ -41,13 +51,36 @@ pub(crate) async fn make(task: &TaskConfig, memory: u64, cpus: u32, whole: bool)
 /// Limits the VMM to that of a machine of another size.
 pub(crate) async fn limit(cgroup: Cgroup, memory: u64, cpus: u32) -> Result<()> {
     blocking(move || {
-        let limits = limits(&Hierarchy::host()?, memory, cpus);
-        match cgroup.is_none() {
-            true => Ok(()),
+        let hierarchy = Hierarchy::host()?;
+        let limits = limits(&hierarchy, memory, cpus);
+        match hierarchy.rootless() {
+            true => delegated(&cgroup, &limits),
             false => cgroup.update(&limits),
         }
     })
     .await
+}
+
+/// Sets those limits that an ordinary user can: of the controllers that were delegated, which may be
+/// none. The machine itself is a limit without them.
+fn delegated(cgroup: &Cgroup, limits: &LinuxResources) -> Result<(), coracle_cgroup::Error> {
+    for number in 0..3 {
+        let mut limits = limits.clone();
+        if number != 0 {
+            limits.set_memory(None);
+        }
+        if number != 1 {
+            limits.set_cpu(None);
+        }
+        if number != 2 {
+            limits.set_pids(None);
+        }
+        match cgroup.update(&limits) {
+            Err(coracle_cgroup::Error::Unavailable { .. }) => {}
+            set => set?,
+        }
+    }
+    Ok(())
 }
 
 /// What the VMM of a machine may use, as far as this host can limit it.
