@@ -8,6 +8,7 @@
 //!   has.
 //! - `CORACLE_VM_CASES`: only cases whose name holds this.
 
+mod commands;
 mod compose;
 mod copy;
 mod crash;

@@ -24,6 +24,9 @@ const LONGEST_TIME: usize = 40;
 impl Bridge {
     pub(crate) async fn container_logs(&self, name: &str, options: LogOptions) -> Result<Logs> {
         let container = self.inspect_container(name, false).await?;
+        if options.boot && container.host_config.runtime != "vm" {
+            return Err(RuntimeError::no_boot_log(name));
+        }
         let tty = container.config.tty;
         if !options.stdout && !options.stderr {
             // Engines refuse to show neither.
@@ -36,8 +39,9 @@ impl Bridge {
         let has_details = ["labels", "labels-regex", "env", "env-regex", "tag"];
         let details = has_details.iter().any(|key| log.config.contains_key(*key));
         let query = LogsQuery {
+            boot: options.boot,
             follow: options.follow,
-            timestamps: true,
+            timestamps: !options.boot,
             details,
             since: options.since.map(seconds).unwrap_or_default(),
             until: options.until.map(seconds).unwrap_or_default(),

@@ -54,6 +54,18 @@ wire! {
         pub details: BTreeMap<String, String>,
     }
 
+    /// How virtual machines run on a host, or why they don't.
+    pub struct MachineInfo {
+        /// What executes their instructions: `kvm`, `tcg`.
+        pub accelerator: String,
+        /// Why that.
+        pub reason: String,
+        /// The default kernel.
+        pub kernel: String,
+        /// Why there are none; empty if there are.
+        pub unavailable: String,
+    }
+
     /// `GET /info`.
     pub struct InfoResponse {
         /// A stable identity.
@@ -162,6 +174,8 @@ wire! {
         pub runtimes: BTreeMap<String, RuntimeInfo>,
         /// The default one.
         pub default_runtime: String,
+        /// How virtual machines run; not Docker's.
+        pub machines: MachineInfo,
         /// Not a swarm.
         pub swarm: Swarm,
         /// Whether containers outlive the daemon.

@@ -42,6 +42,7 @@ use crate::disks::Disks;
 use crate::engine::{Engine, network_namespace};
 use crate::images::{self, Images};
 use crate::machine::Machines;
+use crate::machine::boot_log;
 use crate::names::Names;
 use crate::networks::{self, Networking};
 use crate::reaper::Reaper;
@@ -358,7 +359,11 @@ impl Runtime for LocalRuntime {
     }
 
     async fn container_logs(&self, name: &str, options: LogOptions) -> Result<Logs> {
-        logs::read(&self.engine, &self.engine.find(name)?, options)
+        let handle = self.engine.find(name)?;
+        match options.boot {
+            true => boot_log::read(&self.engine, &handle, &options).await,
+            false => logs::read(&self.engine, &handle, options),
+        }
     }
 
     async fn container_top(&self, name: &str, ps_args: &str) -> Result<Top> {

@@ -63,6 +63,15 @@ pub(crate) fn info(engine: &Engine) -> Info {
     if v2 {
         security.push("name=cgroupns".into());
     }
+    let machines = engine.machines.info(config);
+    let mut warnings = engine.networks.networks.warnings().to_vec();
+    // The one place where Docker's own CLI shows it.
+    if machines.accelerator == "tcg" && config.machine.accelerator == "auto" {
+        let why = &machines.reason;
+        warnings.push(format!(
+            "WARNING: virtual machines are emulated (tcg): {why}"
+        ));
+    }
     Info {
         id: engine.id.clone(),
         containers: running + paused + stopped,
@@ -89,6 +98,7 @@ pub(crate) fn info(engine: &Engine) -> Info {
         log_drivers: ["json-file", "local", "none"].map(str::to_owned).into(),
         runtimes: engine.machines.runtimes(config),
         default_runtime: engine.machines.default_runtime(config).into(),
+        machines,
         security_options: security,
         limits: limits.map(|(name, on)| (name.to_owned(), on)).into(),
         insecure_registries: engine.config.insecure_registries.clone(),
@@ -100,7 +110,7 @@ pub(crate) fn info(engine: &Engine) -> Info {
             .collect(),
         live_restore: true,
         labels: config.labels.clone(),
-        warnings: engine.networks.networks.warnings().to_vec(),
+        warnings,
         proxies: proxies(),
         address_pools: config
             .network

@@ -58,6 +58,13 @@ impl RuntimeError {
         Self::ImageNotFound(format!("No such image: {name}"))
     }
 
+    /// Of a container that is a process, and so has no console that a kernel writes to.
+    pub fn no_boot_log(name: &str) -> Self {
+        Self::InvalidArgument(format!(
+            "container {name} is not in a virtual machine, and has no boot log"
+        ))
+    }
+
     /// Docker's text for an exec instance that is not there.
     pub fn no_such_exec(id: &str) -> Self {
         Self::NotFound(format!("No such exec instance: {id}"))

@@ -76,6 +76,9 @@ pub struct LogOptions {
     pub since: Option<jiff::Timestamp>,
     /// Only up to this time.
     pub until: Option<jiff::Timestamp>,
+    /// In place of all that: what the container's virtual machine wrote to its console. Only `tail` counts
+    /// then. A container that is in none is [`InvalidArgument`](crate::RuntimeError::InvalidArgument).
+    pub boot: bool,
 }
 
 /// One logged line, or a part of one.

@@ -70,6 +70,8 @@ pub struct Info {
     pub runtimes: BTreeMap<String, String>,
     /// The default one.
     pub default_runtime: String,
+    /// How virtual machines run here.
+    pub machines: MachineInfo,
     /// `name=…` options, as Docker lists them.
     pub security_options: Vec<String>,
     /// Limits that the kernel can enforce, by Docker's field name (`MemoryLimit`, `SwapLimit` …).
@@ -90,6 +92,19 @@ pub struct Info {
     pub address_pools: Vec<(String, u8)>,
     /// Binary that serves as init.
     pub init_binary: String,
+}
+
+/// How virtual machines run on a host, or why they don't.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MachineInfo {
+    /// What executes their instructions (`kvm`, `tcg`); empty if there are none, or nothing is known yet.
+    pub accelerator: String,
+    /// Why that, for people.
+    pub reason: String,
+    /// The default kernel.
+    pub kernel: String,
+    /// Why there are no machines; empty if there are.
+    pub unavailable: String,
 }
 
 /// Bytes on disk.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use coracle_docker::system::{
-    AddressPool, Component, IndexConfig, InfoResponse, PlatformName, Plugins, RegistryConfig,
-    RuntimeInfo, Swarm, VersionResponse,
+    AddressPool, Component, IndexConfig, InfoResponse, MachineInfo, PlatformName, Plugins,
+    RegistryConfig, RuntimeInfo, Swarm, VersionResponse,
 };
 use coracle_docker::time::format_fixed;
 use coracle_docker::{API_VERSION, MIN_API_VERSION};
@@ -104,6 +104,12 @@ pub(crate) fn info(info: Info, version: String, drivers: Drivers) -> InfoRespons
         server_version: version,
         runtimes,
         default_runtime: info.default_runtime,
+        machines: MachineInfo {
+            accelerator: info.machines.accelerator,
+            reason: info.machines.reason,
+            kernel: info.machines.kernel,
+            unavailable: info.machines.unavailable,
+        },
         swarm: Swarm {
             local_node_state: "inactive".to_owned(),
             ..Swarm::default()

@@ -6,7 +6,7 @@ use coracle_docker::network::NetworkInspect;
 use coracle_docker::system::{InfoResponse, VersionResponse};
 use coracle_docker::volume::VolumeInspect;
 use coracle_runtime::network::{Network, NetworkContainer};
-use coracle_runtime::system::{Info, Version};
+use coracle_runtime::system::{Info, MachineInfo, Version};
 use coracle_runtime::volume::Volume;
 use jiff::Timestamp;
 
@@ -90,6 +90,12 @@ pub(crate) fn info(told: InfoResponse) -> Info {
             .map(|(name, runtime)| (name, runtime.path))
             .collect(),
         default_runtime: told.default_runtime,
+        machines: MachineInfo {
+            accelerator: told.machines.accelerator,
+            reason: told.machines.reason,
+            kernel: told.machines.kernel,
+            unavailable: told.machines.unavailable,
+        },
         security_options: told.security_options,
         limits: limits
             .into_iter()

@@ -9,9 +9,10 @@ use coracle_docker::container::{CreateBody, CreateResponse};
 use super::pull::pull;
 use super::reference;
 use crate::app::Run;
+use crate::commands::system::kernel::install_file as install_kernel;
 use crate::context::Context;
 use crate::error::{Error, NOT_RUN, Result};
-use crate::options::{ContainerOptions, OPERANDS, Pull};
+use crate::options::{ContainerOptions, KERNEL, OPERANDS, Pull};
 use crate::output::{print, warn};
 use crate::session;
 
@@ -60,6 +61,11 @@ pub(super) async fn create(
     let platform = options.config.platform();
     if options.config.pull == Pull::Always {
         pull(context, image, false, &platform, options.config.quiet).await?;
+    }
+    if let Some(file) = options.kernel_file() {
+        let kernel = install_kernel(context, file).await?;
+        let annotations = &mut body.host_config.annotations;
+        annotations.insert(KERNEL.to_owned(), kernel);
     }
     let name = options.config.name.as_deref().unwrap_or_default();
     let client: &Client = context.client().await?;

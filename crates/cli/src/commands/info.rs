@@ -72,6 +72,15 @@ fn table(info: &InfoResponse, host: &str) -> String {
     let runtimes: Vec<&str> = info.runtimes.keys().map(String::as_str).collect();
     line(1, "Runtimes", &runtimes.join(" "));
     line(1, "Default Runtime", &info.default_runtime);
+    let machines = &info.machines;
+    if machines.accelerator.is_empty() {
+        line(1, "Virtual Machines", &machines.unavailable);
+    } else {
+        line(1, "Virtual Machines", "");
+        let accelerator = format!("{} ({})", machines.accelerator, machines.reason);
+        line(2, "Accelerator", &accelerator);
+        line(2, "Kernel", &machines.kernel);
+    }
     line(1, "Init Binary", &info.init_binary);
     line(1, "Security Options", "");
     for option in &info.security_options {

@@ -30,6 +30,9 @@ pub(crate) struct LogsArgs {
     /// With times
     #[arg(short = 't', long)]
     timestamps: bool,
+    /// What the container's virtual machine wrote to its console, in place of the log
+    #[arg(long, conflicts_with_all = ["details", "follow", "since", "until", "timestamps"])]
+    boot: bool,
     /// Container
     container: String,
 }
@@ -50,6 +53,7 @@ impl Run for LogsArgs {
             since: time("--since", self.since.as_deref())?,
             until: time("--until", self.until.as_deref())?,
             tail: self.tail,
+            boot: self.boot,
         };
         let client = context.client().await?;
         let mut log = client.container_logs(&self.container, &query).await?;

@@ -41,7 +41,7 @@ mod secret;
 mod start;
 mod stats;
 mod stop;
-mod system;
+pub(crate) mod system;
 mod table;
 mod tag;
 mod time;

@@ -8,6 +8,7 @@ mod devices;
 mod environment;
 mod health;
 mod isolation;
+mod machine;
 mod mount;
 mod network;
 mod pairs;
@@ -27,6 +28,7 @@ use coracle_runtime::spec::StringOrList;
 
 pub(crate) use config::Pull;
 pub(crate) use environment::environment;
+pub(crate) use machine::KERNEL;
 pub(crate) use pairs::parse as pairs;
 pub(crate) use resources::Limits;
 pub(crate) use restart::parse as restart_policy;
@@ -57,6 +59,8 @@ pub(crate) struct ContainerOptions {
     devices: devices::DeviceOptions,
     #[command(flatten)]
     health: health::HealthOptions,
+    #[command(flatten)]
+    machine: machine::MachineOptions,
     /// Image, and the command to run in place of its own
     #[arg(
         value_name = "IMAGE [COMMAND] [ARG...]",
@@ -73,6 +77,11 @@ impl ContainerOptions {
     /// The image, as it was named.
     pub(crate) fn image(&self) -> &str {
         self.words.first().map_or("", String::as_str)
+    }
+
+    /// The kernel's file, if one is named rather than an installed kernel.
+    pub(crate) fn kernel_file(&self) -> Option<&std::path::Path> {
+        self.machine.kernel_file()
     }
 
     /// The body of the create request.
@@ -93,6 +102,7 @@ impl ContainerOptions {
         self.resources.apply(&mut body)?;
         self.devices.apply(&mut body)?;
         self.health.apply(&mut body)?;
+        self.machine.apply(&mut body)?;
         Ok(body)
     }
 }

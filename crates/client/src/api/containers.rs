@@ -55,6 +55,8 @@ pub struct LogsQuery {
     pub until: String,
     /// So many of the last; empty means all.
     pub tail: String,
+    /// What its virtual machine wrote to the console, in place of the log.
+    pub boot: bool,
 }
 
 /// How to remove a container.

@@ -26,6 +26,7 @@ fn logs(name: &str, query: &LogsQuery, stdout: bool, stderr: bool) -> Query {
         .text("since", &query.since)
         .text("until", &query.until)
         .text("tail", &query.tail)
+        .flag("boot", query.boot)
 }
 
 impl Client {

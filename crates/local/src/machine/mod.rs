@@ -4,6 +4,7 @@
 //! as a disk, a writable disk and tap devices; and asks the shim for files, because they are inside
 //! the machine.
 
+pub(crate) mod boot_log;
 pub(crate) mod check;
 pub(crate) mod emulator;
 pub(crate) mod files;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use coracle_kernel::KernelStore;
 use coracle_runtime::spec::HostConfig;
+use coracle_runtime::system::MachineInfo;
 use coracle_runtime::{Result, RuntimeError};
 use coracle_task::{MachineConfig, MachineInterface};
 
@@ -122,7 +124,7 @@ impl Machines {
     pub(crate) fn default_runtime<'a>(&self, config: &'a Config) -> &'a str {
         match config.default_runtime.as_str() {
             "auto" => match self.unavailable(config) {
-                None if accelerator(config) == "kvm" => RUNTIME,
+                None if accelerator(config).0 == "kvm" => RUNTIME,
                 _ => PROCESS,
             },
             name => name,
@@ -137,6 +139,28 @@ impl Machines {
             runtimes.insert(RUNTIME.to_owned(), shim);
         }
         runtimes
+    }
+
+    /// How machines run here, for people.
+    pub(crate) fn info(&self, config: &Config) -> MachineInfo {
+        if let Some(unavailable) = self.unavailable(config) {
+            return MachineInfo {
+                unavailable,
+                ..Default::default()
+            };
+        }
+        let (accelerator, reason) = accelerator(config);
+        MachineInfo {
+            accelerator,
+            reason,
+            kernel: self
+                .kernels
+                .default_name()
+                .ok()
+                .flatten()
+                .unwrap_or_default(),
+            unavailable: String::new(),
+        }
     }
 
     /// Why there are no machines here, if so.
@@ -160,19 +184,23 @@ impl Machines {
     }
 }
 
-/// What executes machines: as it is set, or as the maker of templates found out.
-fn accelerator(config: &Config) -> String {
+/// What executes machines: as it is set, or as the maker of templates found out; and why.
+fn accelerator(config: &Config) -> (String, String) {
     let set = &config.machine.accelerator;
     if set != "auto" {
-        return set.clone();
+        return (set.clone(), "as coracled was told".into());
     }
     #[derive(serde::Deserialize)]
     struct Choice {
         accelerator: String,
+        reason: String,
     }
     let found = config.data_root.join("machines/accelerator.json");
     let choice = crate::durable::read_json::<Choice>(&found).ok().flatten();
-    choice.map_or_else(|| "tcg".into(), |choice| choice.accelerator)
+    match choice {
+        Some(choice) => (choice.accelerator, choice.reason),
+        None => ("tcg".into(), "kvm is not tried yet".into()),
+    }
 }
 
 /// Whether a container runs in a machine.

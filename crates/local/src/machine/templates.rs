@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use coracle_runtime::{Result, RuntimeError};
@@ -47,6 +48,12 @@ pub(crate) fn ask(engine: &Engine, config: &MachineConfig) {
     if let Err(error) = spawn(engine, shape, number) {
         tracing::warn!(%error, "no template of machines is made");
     }
+}
+
+/// The console's log of the machine that became the template of a shape.
+pub(crate) fn boot_log(engine: &Engine, shape: &MachineConfig) -> PathBuf {
+    let name = format!("{:016x}.boot.log", number(shape));
+    engine.config.data_root.join("machines").join(name)
 }
 
 fn spawn(engine: &Engine, mut shape: MachineConfig, number: u64) -> Result<()> {

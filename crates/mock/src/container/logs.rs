@@ -10,6 +10,9 @@ use crate::engine::Engine;
 pub(crate) fn read(engine: &Engine, name: &str, options: LogOptions) -> Result<Logs> {
     let state = engine.lock();
     let entry = state.container(name)?;
+    if options.boot {
+        return Err(RuntimeError::no_boot_log(name));
+    }
     let tty = entry.config.tty;
     let Some(log) = entry.log.clone() else {
         return Err(RuntimeError::InvalidArgument(

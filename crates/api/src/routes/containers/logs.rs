@@ -37,16 +37,20 @@ pub(super) async fn logs(
         until: query
             .time("until")?
             .filter(|until| *until != Timestamp::UNIX_EPOCH),
+        // Not Docker's.
+        boot: query.flag("boot"),
     };
-    if !options.stdout && !options.stderr {
+    if !options.stdout && !options.stderr && !options.boot {
         return Err(ApiError::bad_request(
             "Bad parameters: you must choose at least one stream",
         ));
     }
+    let boot = options.boot;
     let logs = api.runtime.container_logs(&name, options).await?;
     let style = LogStyle {
         framed: !logs.tty,
-        timestamps: query.flag("timestamps"),
+        // A console's lines have none, or the guest's own.
+        timestamps: query.flag("timestamps") && !boot,
         details: query.flag("details"),
     };
     let content_type = if style.framed && version.since(42) {

@@ -1,7 +1,7 @@
 //! `system`.
 
 mod df;
-pub(super) mod kernel;
+pub(crate) mod kernel;
 mod launch;
 mod logs;
 mod start;

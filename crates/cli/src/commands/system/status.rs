@@ -31,12 +31,14 @@ impl Run for StatusArgs {
         };
         let asked = async {
             let client = context.client_if_up().await?;
-            Ok::<_, Error>(client.version().await?)
+            Ok::<_, Error>((client.version().await?, client.info().await?))
         };
-        let (version, failure) = match asked.await {
-            Ok(version) => (Some(version.version), None),
-            Err(error) => (None, Some(error)),
+        let (version, info, failure) = match asked.await {
+            Ok((version, info)) => (Some(version.version), Some(info), None),
+            Err(error) => (None, None, Some(error)),
         };
+        let runtime = info.as_ref().map(|info| &info.default_runtime);
+        let machines = info.as_ref().map(|info| &info.machines);
         let host = address.host.to_string();
         let log = address.place.map(|place| place.log.display().to_string());
         let value = json!({
@@ -46,6 +48,8 @@ impl Run for StatusArgs {
             "Pid": pid,
             "Version": version,
             "Log": log,
+            "DefaultRuntime": runtime,
+            "Machines": machines,
         });
         format.show_value(&value, || {
             let style = Style::stdout();
@@ -54,6 +58,16 @@ impl Run for StatusArgs {
                 None => style.red("not running"),
             };
             let mut shown = format!("daemon: {state}\nhost: {host} ({})\n", address.from);
+            if let (Some(runtime), Some(machines)) = (runtime, machines) {
+                shown += &format!("default runtime: {runtime}\n");
+                shown += &match machines.accelerator.as_str() {
+                    "" => format!("virtual machines: {}\n", machines.unavailable),
+                    accelerator => format!(
+                        "virtual machines: {accelerator} ({}), kernel {}\n",
+                        machines.reason, machines.kernel
+                    ),
+                };
+            }
             if let Some(pid) = pid {
                 shown += &format!("pid: {pid}\n");
             }

@@ -287,6 +287,20 @@ pub(super) async fn the_driver_none_keeps_nothing(s: Subject) {
     assert_eq!(s.inspect(&id).await.log_path, "");
 }
 
+pub(super) async fn boot_logs_are_machines(s: Subject) {
+    let id = s.create(s.sh("true")).await;
+    let options = || LogOptions {
+        boot: true,
+        ..both()
+    };
+    s.start(&id).await;
+    let result = s.runtime.container_logs(&id, options()).await;
+    match s.inspect(&id).await.host_config.runtime.as_str() {
+        "vm" => assert!(result.is_ok()),
+        _ => fails_saying("is not in a virtual machine", result),
+    }
+}
+
 pub(super) async fn the_driver_local(s: Subject) {
     let mut spec = s.sh("echo a; sleep 0.05; echo b >&2");
     spec.host.log_config = LogConfig {

@@ -158,7 +158,7 @@ macro_rules! __conformance_checks {
                 the_log_outlives_the_run
                 long_lines_are_whole
                 a_terminals_log_is_one_stream
-                the_driver_none_keeps_nothing
+                the_driver_none_keeps_nothing boot_logs_are_machines
                 the_driver_local
                 attributes_that_were_asked_for
             }

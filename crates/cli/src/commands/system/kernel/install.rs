@@ -1,6 +1,8 @@
 //! `system kernel install`.
 
-use std::path::PathBuf;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use coracle_docker::kernel::KernelInstallBody;
@@ -70,4 +72,27 @@ impl Run for InstallArgs {
         print(&format!("{}\n", kernel.name))?;
         Ok(0)
     }
+}
+
+/// Installs a kernel's file for `run --kernel FILE`, once for each state of the file; its name.
+pub(crate) async fn install_file(context: &Context, file: &Path) -> Result<String> {
+    let shown = file.display().to_string();
+    let found = std::fs::metadata(file).map_err(|error| Error::io(&shown, error))?;
+    let path = std::path::absolute(file).map_err(|error| Error::io(&shown, error))?;
+    let mut hasher = DefaultHasher::new();
+    (&path, found.len(), found.mtime(), found.mtime_nsec()).hash(&mut hasher);
+    let name = format!("file-{:016x}", hasher.finish());
+    let client = context.client().await?;
+    let known = client.list_kernels().await?;
+    if !known.iter().any(|kernel| kernel.name == name) {
+        let path = path.into_os_string().into_string();
+        let path = path.map_err(|_| Error::option("--kernel", &shown, "want a path in UTF-8"))?;
+        let body = KernelInstallBody {
+            name: name.clone(),
+            path,
+            ..Default::default()
+        };
+        client.install_kernel(&body).await?;
+    }
+    Ok(name)
 }

@@ -6,6 +6,7 @@ mod rm;
 mod set;
 
 pub(crate) use install::InstallArgs;
+pub(crate) use install::install_file;
 pub(crate) use ls::LsArgs;
 pub(crate) use rm::RmArgs;
 pub(crate) use set::SetArgs;

@@ -1,0 +1,99 @@
+//! What `coracle` says of machines, and the options that Docker's CLI doesn't have.
+
+use std::io::Read;
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Stdio};
+
+use coracle_tests::{Daemon, Output, fixture};
+
+use super::{Guest, cases, run};
+
+#[test]
+fn commands() {
+    run(cases![
+        boot_logs, info_tells_of_machines, kernels_and_their_parameters, the_ssh_agent,
+    ]);
+}
+
+fn command(d: &Daemon, args: &[&str]) -> Command {
+    let mut command = Command::new(fixture::binary("coracle"));
+    command.args(args).env("DOCKER_HOST", d.host());
+    command.stdin(Stdio::null());
+    command
+}
+
+fn coracle(d: &Daemon, args: &[&str]) -> Output {
+    coracle_tests::output::run(&mut command(d, args), b"")
+}
+
+fn boot_logs(d: &Daemon) {
+    let guest = Guest::new(d, &[]);
+    let log = coracle(d, &["logs", "--boot", &guest]).ok();
+    // A clone's begins with its template's.
+    let boot = log.find("Linux version").expect("the boot");
+    let copied = log.find("virtual machine fork").expect("the copy");
+    assert!(boot < copied, "{log}");
+    let last = coracle(d, &["logs", "--boot", "-n", "1", &guest]).ok();
+    assert_eq!(log.lines().last(), Some(last.trim_end()));
+    let process = d.ok(&[
+        "create", "--runtime", "process", "--network", "none", "busybox",
+    ]);
+    let refused = coracle(d, &["logs", "--boot", &process]);
+    assert_eq!(refused.code, 1);
+    refused.says("is not in a virtual machine");
+    d.ok(&["rm", &process]);
+}
+
+fn info_tells_of_machines(d: &Daemon) {
+    let form = "{{.Machines.Accelerator}} {{.Machines.Reason}}";
+    let told = coracle(d, &["info", "-f", form]).ok();
+    assert_eq!(told.trim_end(), "tcg as coracled was told");
+    let status = coracle(d, &["system", "status"]).ok();
+    assert!(
+        status.contains("default runtime: vm\nvirtual machines: tcg"),
+        "{status}"
+    );
+}
+
+fn kernels_and_their_parameters(d: &Daemon) {
+    let installed = d.api("GET", "/api/v1/kernels/default", None).json();
+    let image = installed["Image"].as_str().unwrap().to_owned();
+    let line = [
+        "run", "--rm", "--network", "none", "--kernel", &image, "--kernel-arg", "one=1",
+        "--kernel-arg", "two", "busybox", "cat", "/proc/cmdline",
+    ];
+    // An image alone is a kernel where it has all built in; a distribution's needs its modules.
+    if installed["Modules"].as_array().is_some_and(Vec::is_empty) {
+        for _ in 0..2 {
+            let seen = coracle(d, &line).ok();
+            assert!(seen.trim_end().ends_with("one=1 two"), "{seen}");
+        }
+        let all = d.api("GET", "/api/v1/kernels", None).json();
+        assert_eq!(all.as_array().map(Vec::len), Some(2), "{all}");
+    }
+    let refused = coracle(d, &["create", "--kernel-arg", "a b", "busybox"]);
+    refused.says("without white space");
+    let line = [
+        "run", "--rm", "--network", "none", "-k", "nosuch", "busybox",
+    ];
+    coracle(d, &line).says("nosuch");
+}
+
+fn the_ssh_agent(d: &Daemon) {
+    let path = d.dir().join("ssh-agent");
+    let agent = UnixListener::bind(&path).unwrap();
+    // Linked to where `logger` speaks to.
+    let script = "ln -s $SSH_AUTH_SOCK /dev/log; logger hello; echo $SSH_AUTH_SOCK";
+    let line = [
+        "run", "--rm", "--network", "none", "--ssh", "busybox", "sh", "-c", script,
+    ];
+    let mut run = command(d, &line);
+    let said = coracle_tests::output::run(run.env("SSH_AUTH_SOCK", &path), b"").ok();
+    assert_eq!(said.trim_end(), "/run/host-services/ssh-auth.sock");
+    let mut text = String::new();
+    let _ = agent.accept().unwrap().0.read_to_string(&mut text);
+    assert!(text.contains("hello"), "{text:?}");
+    let mut none = command(d, &line);
+    let none = coracle_tests::output::run(none.env("SSH_AUTH_SOCK", "/nowhere"), b"");
+    none.says("leads to no socket of an SSH agent");
+}
