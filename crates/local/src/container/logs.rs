@@ -1,11 +1,13 @@
 //! Reading a container's log.
 
+use bytes::Bytes;
 use coracle_log::{Item, ReadError, ReadOptions};
 use coracle_runtime::io::{
     AttachOptions, Attached, BoxStream, LogEntry, LogOptions, Logs, StreamKind,
 };
 use coracle_runtime::{Result, RuntimeError};
 use futures_util::StreamExt;
+use jiff::Timestamp;
 
 use super::bundle::log_config;
 use super::handle::{Command, Handle};
@@ -17,45 +19,79 @@ pub(crate) async fn attach(
     handle: &Handle,
     options: AttachOptions,
 ) -> Result<Attached> {
-    let tty = handle.now().record.config.tty;
-    let nothing = || Attached {
-        output: Box::pin(futures_util::stream::empty()),
-        input: None,
-        tty,
-    };
+    let now = handle.now();
+    let tty = now.record.config.tty;
+    if options.logs && options.stream && !now.container.state.status.is_alive() {
+        // What was logged is all there is: what comes is the next run's, which begins later.
+        let until = Some(Timestamp::now());
+        let attached = connect(handle, options).await?;
+        if handle.now().exits == now.exits && !handle.now().container.state.status.is_alive() {
+            return after_the_log(engine, handle, options, until, attached);
+        }
+    }
     // The log, followed, is what was written and what comes, without a gap or a repeat. Only a
     // terminal's output, which is to be seen before its line ends, comes from the process itself.
     let followed = options.logs && !tty;
-    let mut attached = if options.stream {
-        let wanted = AttachOptions {
-            stdout: options.stdout && !followed,
-            stderr: options.stderr && !followed,
-            ..options
-        };
-        handle
-            .ask(|reply| Command::Attach {
-                options: wanted,
-                reply,
-            })
-            .await?
-    } else {
-        nothing()
+    let mut attached = match options.stream {
+        true => {
+            let wanted = AttachOptions {
+                stdout: options.stdout && !followed,
+                stderr: options.stderr && !followed,
+                ..options
+            };
+            connect(handle, wanted).await?
+        }
+        false => Attached {
+            output: Box::pin(futures_util::stream::empty()),
+            input: None,
+            tty,
+        },
     };
-    if options.logs {
-        let wanted = LogOptions {
-            stdout: options.stdout,
-            stderr: options.stderr,
-            follow: followed && options.stream,
-            ..Default::default()
-        };
-        let logged = read(engine, handle, wanted)?.entries;
-        let logged = logged.map(|entry| entry.map(|entry| (entry.stream, entry.line)));
-        attached.output = match followed {
-            true => Box::pin(logged),
-            false => Box::pin(logged.chain(attached.output)),
-        };
+    if followed {
+        attached.output = logged(engine, handle, options, options.stream, None)?;
+        return Ok(attached);
     }
+    match options.logs {
+        true => after_the_log(engine, handle, options, None, attached),
+        false => Ok(attached),
+    }
+}
+
+async fn connect(handle: &Handle, options: AttachOptions) -> Result<Attached> {
+    handle.ask(|reply| Command::Attach { options, reply }).await
+}
+
+/// What was logged until then, and after it what comes.
+fn after_the_log(
+    engine: &Engine,
+    handle: &Handle,
+    options: AttachOptions,
+    until: Option<Timestamp>,
+    mut attached: Attached,
+) -> Result<Attached> {
+    let before = logged(engine, handle, options, false, until)?;
+    attached.output = Box::pin(before.chain(attached.output));
     Ok(attached)
+}
+
+fn logged(
+    engine: &Engine,
+    handle: &Handle,
+    options: AttachOptions,
+    follow: bool,
+    until: Option<Timestamp>,
+) -> Result<BoxStream<(StreamKind, Bytes)>> {
+    let wanted = LogOptions {
+        stdout: options.stdout,
+        stderr: options.stderr,
+        follow,
+        until,
+        ..Default::default()
+    };
+    let entries = read(engine, handle, wanted)?.entries;
+    Ok(Box::pin(entries.map(|entry| {
+        entry.map(|entry| (entry.stream, entry.line))
+    })))
 }
 
 /// The log of a container.
@@ -69,7 +105,7 @@ pub(crate) fn read(engine: &Engine, handle: &Handle, options: LogOptions) -> Res
     }
     // A log that is written faster than it is read would have no end: what is there now is read.
     let until = match (options.follow, options.tail, options.until) {
-        (false, None, None) => Some(jiff::Timestamp::now()),
+        (false, None, None) => Some(Timestamp::now()),
         (_, _, until) => until,
     };
     let most = match (options.follow, options.tail) {

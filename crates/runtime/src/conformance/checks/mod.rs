@@ -139,6 +139,7 @@ macro_rules! __conformance_checks {
                 detaching_leaves_the_process_alone
                 many_at_once_see_the_same
                 logs_first_without_a_gap_or_a_repeat
+                logs_and_the_next_run
                 only_logs
                 a_terminal
                 control_keys

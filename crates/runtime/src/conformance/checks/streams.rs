@@ -205,6 +205,28 @@ pub(super) async fn logs_first_without_a_gap_or_a_repeat(s: Subject) {
     }
 }
 
+/// Before its start, and between two runs: what was logged, and then what the next run says.
+pub(super) async fn logs_and_the_next_run(s: Subject) {
+    let id = s
+        .create(s.sh("echo out; echo err >&2; sleep 0.1; printf end"))
+        .await;
+    for runs in 1..=2 {
+        let options = AttachOptions {
+            stdout: true,
+            stderr: true,
+            logs: true,
+            stream: true,
+            stdin: false,
+        };
+        let attached = s.runtime.attach_container(&id, options).await.unwrap();
+        s.start(&id).await;
+        let seen = read(attached).await;
+        assert_eq!(seen.stdout, "out\nend".repeat(runs));
+        assert_eq!(seen.stderr, "err\n".repeat(runs));
+        s.ended(&id).await;
+    }
+}
+
 pub(super) async fn only_logs(s: Subject) {
     let (id, _) = s.run(s.sh("echo a; echo b")).await;
     let options = AttachOptions {
