@@ -6,7 +6,7 @@ use coracle_client::Query;
 use coracle_docker::kernel::KernelInspect;
 use coracle_runtime::Result;
 use coracle_runtime::kernel::{Kernel, KernelModule, KernelSpec};
-use coracle_runtime::system::{DiskUsage, Info, Version};
+use coracle_runtime::system::{DiskUsage, Info, MachineTemplate, Version};
 use jiff::Timestamp;
 
 use crate::convert::container::image_id;
@@ -52,6 +52,13 @@ impl Bridge {
                 .unwrap_or_default()
                 .into_iter()
                 .map(convert::volume)
+                .collect(),
+            templates: (told.templates.into_iter())
+                .map(|template| MachineTemplate {
+                    name: template.name,
+                    size: template.size,
+                    in_use: template.in_use,
+                })
                 .collect(),
         })
     }

@@ -279,6 +279,16 @@ wire! {
         pub size: u8,
     }
 
+    /// What virtual machines of one shape are copies of.
+    pub struct TemplateUsage {
+        /// Name: a digest of its shape.
+        pub name: String,
+        /// Bytes on disk.
+        pub size: u64,
+        /// Whether containers that there are, or those without limits, would be copies of it.
+        pub in_use: bool,
+    }
+
     /// `GET /system/df`.
     pub struct DiskUsageResponse {
         /// Bytes of all layers, each counted once.
@@ -289,6 +299,9 @@ wire! {
         pub containers: Option<Vec<ContainerSummary>>,
         /// Volumes.
         pub volumes: Option<Vec<VolumeInspect>>,
+        /// Templates of virtual machines; not Docker's.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub templates: Vec<TemplateUsage>,
         /// Build cache records.
         pub build_cache: Option<Vec<serde_json::Value>>,
         /// Bytes of build cache; before API 1.42.

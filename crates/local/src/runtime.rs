@@ -141,6 +141,7 @@ impl LocalRuntime {
         })
         .await?;
         tokio::spawn(crate::machine::templates::prepare(engine.clone()));
+        tokio::spawn(crate::machine::collect::watch(engine.clone()));
         tracing::info!(running, containers = engine.containers.all().len(), "ready");
         Ok(Self { engine })
     }

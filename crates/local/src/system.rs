@@ -197,12 +197,14 @@ fn measured(engine: &Engine, mut volume: Volume) -> Volume {
 
 pub(crate) async fn disk_usage(engine: &Arc<Engine>) -> Result<DiskUsage> {
     let containers = containers(engine, true).await?;
+    let templates = machine::collect::list(engine).await;
     let engine = engine.clone();
     blocking(move || {
         Ok(DiskUsage {
             layers_size: engine.images.layers_size(),
             images: engine.images.list(true),
             containers,
+            templates,
             volumes: engine
                 .volumes
                 .list()
@@ -246,6 +248,10 @@ pub(crate) async fn prune_containers(engine: &Arc<Engine>, filters: &Filters) ->
             pruned.deleted.push(handle.id.to_string());
             pruned.space_reclaimed += size;
         }
+    }
+    if filters == &Filters::default() {
+        let unneeded = machine::collect::Unneeded::Now;
+        pruned.space_reclaimed += machine::collect::collect(engine, unneeded).await;
     }
     emit_prune(engine, EventKind::Container, pruned.space_reclaimed);
     Ok(pruned)

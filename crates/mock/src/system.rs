@@ -101,6 +101,7 @@ pub(crate) fn disk_usage(engine: &Engine) -> DiskUsage {
         images: state.list_images(true),
         containers: state.list(true),
         volumes: state.measured_volumes(),
+        templates: Vec::new(),
     }
 }
 

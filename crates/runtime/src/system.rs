@@ -118,4 +118,17 @@ pub struct DiskUsage {
     pub containers: Vec<Container>,
     /// Volumes, with usage.
     pub volumes: Vec<Volume>,
+    /// Templates of virtual machines.
+    pub templates: Vec<MachineTemplate>,
+}
+
+/// What virtual machines of one shape are copies of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MachineTemplate {
+    /// Name: a digest of its shape.
+    pub name: String,
+    /// Bytes on disk.
+    pub size: u64,
+    /// Whether containers that there are, or those without limits, would be copies of it.
+    pub in_use: bool,
 }

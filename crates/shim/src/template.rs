@@ -14,14 +14,21 @@ const MAX_CONFIG: u64 = 1 << 20;
 pub(crate) fn make(file: &Path) -> io::Result<()> {
     let mut text = Vec::new();
     File::open(file)?.take(MAX_CONFIG).read_to_end(&mut text)?;
+    // What says that there is one, until that is certain again.
+    let key = file.with_extension("key");
+    match std::fs::remove_file(&key) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let config: MachineConfig = serde_json::from_slice(&text)?;
     let templates = config
         .templates
         .clone()
         .ok_or_else(|| io::Error::other("the description names no place for templates"))?;
-    tokio::runtime::Builder::new_current_thread()
+    let made = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
         .block_on(coracle_sandbox::make_template(&config, &templates))
-        .map_err(io::Error::other)
+        .map_err(io::Error::other)?;
+    std::fs::write(&key, made)
 }

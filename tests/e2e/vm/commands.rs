@@ -4,9 +4,12 @@ use std::io::Read;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 
-use coracle_tests::{Daemon, Output, fixture};
+use std::time::Duration;
 
-use super::{Guest, cases, run};
+use coracle_tests::output::wait_for;
+use coracle_tests::{Daemon, Output, fixture, wait_until};
+
+use super::{Guest, cases, run, templates};
 
 #[test]
 fn commands() {
@@ -96,4 +99,38 @@ fn the_ssh_agent(d: &Daemon) {
     let mut none = command(d, &line);
     let none = coracle_tests::output::run(none.env("SSH_AUTH_SOCK", "/nowhere"), b"");
     none.says("leads to no socket of an SSH agent");
+}
+
+/// By itself: pruning takes what other cases have stopped.
+#[test]
+fn unused_templates() {
+    run(cases![templates_are_collected]);
+}
+
+fn templates_are_collected(d: &Daemon) {
+    let told = || {
+        let usage = d.api("GET", "/system/df", None).json();
+        let all = usage["Templates"].as_array().cloned().unwrap_or_default();
+        let in_use = all.iter().filter(|one| one["InUse"] == true).count();
+        assert!(all.iter().all(|one| one["Size"].as_u64() > Some(1 << 20)));
+        (all.len(), in_use)
+    };
+    assert_eq!(told(), (1, 1));
+    // Twice: what was collected is made again when it is asked for again.
+    for _ in 0..2 {
+        // One as large as the default machine, and a smaller one.
+        let guest = Guest::new(d, &["-m", "512m", "--cpus", "1"]);
+        let other = Guest::new(d, &["-m", "100m"]);
+        wait_for("there is its template", Duration::from_secs(120), || {
+            templates(d) == 2
+        });
+        wait_until("both are used", || told() == (2, 2));
+        drop((guest, other));
+        assert_eq!(told(), (2, 1));
+        let reply = d.api("POST", "/containers/prune", None).json();
+        assert!(reply["SpaceReclaimed"].as_u64() > Some(1 << 20), "{reply}");
+        assert_eq!((told(), templates(d)), ((1, 1), 1));
+    }
+    let df = coracle(d, &["system", "df"]).ok();
+    assert!(df.contains("VM Templates"), "{df}");
 }

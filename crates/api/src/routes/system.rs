@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
-use coracle_docker::system::DiskUsageResponse;
+use coracle_docker::system::{DiskUsageResponse, TemplateUsage};
 use http::{HeaderName, HeaderValue, Method, header};
 use jiff::Timestamp;
 
@@ -140,6 +140,13 @@ async fn disk_usage(State(api): State<Api>, version: ApiVersion, query: Query) -
         volumes: wanted
             .volumes
             .then(|| volumes.map(|found| volume::inspect(found, true)).collect()),
+        templates: (usage.templates.into_iter())
+            .map(|found| TemplateUsage {
+                name: found.name,
+                size: found.size,
+                in_use: found.in_use,
+            })
+            .collect(),
         build_cache: wanted.build_cache.then(Vec::new),
         builder_size: version.before(42).then_some(0),
     })

@@ -219,6 +219,7 @@ impl Runtime for Stub {
             images: vec![image()],
             containers: self.list_containers(true).await?,
             volumes: Vec::new(),
+            templates: Vec::new(),
         })
     }
 

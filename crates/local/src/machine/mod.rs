@@ -6,6 +6,7 @@
 
 pub(crate) mod boot_log;
 pub(crate) mod check;
+pub(crate) mod collect;
 pub(crate) mod emulator;
 pub(crate) mod files;
 pub(crate) mod templates;

@@ -1,9 +1,10 @@
 //! Templates of machines: made ahead by a process of their own, so that nobody waits for a boot.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use coracle_runtime::{Result, RuntimeError};
 use coracle_task::MachineConfig;
@@ -11,10 +12,47 @@ use coracle_task::MachineConfig;
 use crate::durable::{self, Durability};
 use crate::engine::Engine;
 
-/// The shapes that this daemon has asked a template for. Whether there is one is for the maker to find
-/// out; it leaves a whole one as it is.
+/// How long after a template could not be made it is asked for again.
+const AGAIN: Duration = Duration::from_secs(5 * 60);
+/// How often it is noted that a template is used.
+const NOTE: Duration = Duration::from_secs(60 * 60);
+
+/// The shapes that this daemon has asked a template for, and when, or when it noted last that there is
+/// one. Whether there is one is for the maker to find out; it leaves a whole one as it is.
 #[derive(Default)]
-pub(crate) struct Asked(Mutex<HashSet<u64>>);
+pub(crate) struct Asked(Mutex<HashMap<u64, Instant>>);
+
+impl Asked {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nothing was done about a shape for so long; from now on something is.
+    fn is_due(&self, number: u64, after: Duration) -> bool {
+        let mut asked = self.lock();
+        let due = asked.get(&number).is_none_or(|at| at.elapsed() >= after);
+        if due {
+            asked.insert(number, Instant::now());
+        }
+        due
+    }
+
+    /// Lets it be asked for anew.
+    pub(crate) fn forget(&self, number: u64) {
+        self.lock().remove(&number);
+    }
+}
+
+/// The name of a template, from the file that the maker wrote.
+pub(crate) fn key(file: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(file).ok()?;
+    is_key(&text).then_some(text)
+}
+
+/// Whether it is a template's name: 64 hexadecimal digits.
+pub(crate) fn is_key(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
 
 /// Has the template of the machines of containers without limits made, if there can be machines.
 pub(crate) async fn prepare(engine: Arc<Engine>) {
@@ -27,23 +65,31 @@ pub(crate) async fn prepare(engine: Arc<Engine>) {
     }
 }
 
-/// Has a template of this machine's shape made, once. The machine itself need not wait for it.
+/// Has a template of this machine's shape made, once, and again some time after it failed. The machine
+/// itself need not wait for it.
 pub(crate) fn ask(engine: &Engine, config: &MachineConfig) {
     let shape = MachineConfig {
         image: Default::default(),
         layer: Default::default(),
         interfaces: Vec::new(),
         copies: Vec::new(),
+        emulator: None,
         ..config.clone()
     };
     let number = number(&shape);
-    let asked = &engine.machines.asked.0;
-    if !asked
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(number)
-    {
-        return;
+    let asked = &engine.machines.asked;
+    if !asked.is_due(number, Duration::MAX) {
+        let made = file(engine, number, "key");
+        if made.exists() {
+            if asked.is_due(number, NOTE) {
+                note(&made);
+            }
+            return;
+        }
+        // It is being made, or was not to be.
+        if !asked.is_due(number, AGAIN) {
+            return;
+        }
     }
     if let Err(error) = spawn(engine, shape, number) {
         tracing::warn!(%error, "no template of machines is made");
@@ -52,8 +98,22 @@ pub(crate) fn ask(engine: &Engine, config: &MachineConfig) {
 
 /// The console's log of the machine that became the template of a shape.
 pub(crate) fn boot_log(engine: &Engine, shape: &MachineConfig) -> PathBuf {
-    let name = format!("{:016x}.boot.log", number(shape));
+    file(engine, number(shape), "boot.log")
+}
+
+/// A file of a shape.
+fn file(engine: &Engine, number: u64, kind: &str) -> PathBuf {
+    let name = format!("{number:016x}.{kind}");
     engine.config.data_root.join("machines").join(name)
+}
+
+/// Notes that a template is used: who collects goes by when the file was changed.
+fn note(file: &Path) {
+    let opened = std::fs::File::options().write(true).open(file);
+    let noted = opened.and_then(|file| file.set_modified(SystemTime::now()));
+    if let Err(error) = noted {
+        tracing::warn!(%error, "cannot note that a template is used");
+    }
 }
 
 fn spawn(engine: &Engine, mut shape: MachineConfig, number: u64) -> Result<()> {
@@ -75,7 +135,7 @@ fn spawn(engine: &Engine, mut shape: MachineConfig, number: u64) -> Result<()> {
 }
 
 /// Tells shapes apart, within one daemon's life and across them.
-fn number(shape: &MachineConfig) -> u64 {
+pub(crate) fn number(shape: &MachineConfig) -> u64 {
     let mut hasher = DefaultHasher::new();
     (
         &shape.qemu,

@@ -47,15 +47,15 @@ async fn answers(stream: UnixStream) -> io::Result<()> {
 }
 
 /// Boots a machine of this shape, has it get ready, and keeps it as a template; one that is there and
-/// whole is left as it is. Its disks and interfaces are not looked at.
-pub async fn make(config: &MachineConfig, templates: &Path) -> Result<()> {
+/// whole is left as it is. Its disks and interfaces are not looked at. Answers the template's name.
+pub async fn make(config: &MachineConfig, templates: &Path) -> Result<String> {
     let vmm = Qemu::at(&config.qemu).map_err(from_vmm)?;
     let accelerator = accelerator(&vmm, config).await?;
     let shape = machine::shape(config, accelerator)?;
     let key = vmm.key(&shape).map_err(from_vmm)?;
     let directory = templates.join(&key);
     if Template::open(&directory, &key).is_ok() {
-        return Ok(());
+        return Ok(key);
     }
     let mut spec = MachineSpec::new(shape, key.as_str(), &config.boot_log);
     spec.user = config.user;
@@ -67,5 +67,5 @@ pub async fn make(config: &MachineConfig, templates: &Path) -> Result<()> {
     // busy with the end of a conversation.
     machine.snapshot(&directory).await.map_err(from_vmm)?;
     drop(agent);
-    Ok(())
+    Ok(key)
 }

@@ -62,12 +62,16 @@ struct Sum {
 }
 
 fn rows(usage: &DiskUsageResponse) -> Vec<Row> {
-    vec![
+    let mut rows = vec![
         line("Images", images(usage)),
         line("Containers", containers(usage)),
         line("Local Volumes", volumes(usage)),
         line("Build Cache", build_cache(usage)),
-    ]
+    ];
+    if !usage.templates.is_empty() {
+        rows.push(line("VM Templates", templates(usage)));
+    }
+    rows
 }
 
 fn line(kind: &str, sum: Sum) -> Row {
@@ -139,6 +143,20 @@ fn volumes(usage: &DiskUsageResponse) -> Sum {
         }
     }
     sum
+}
+
+fn templates(usage: &DiskUsageResponse) -> Sum {
+    let all = &usage.templates;
+    let size = |in_use: bool| -> u64 {
+        let chosen = all.iter().filter(|template| template.in_use == in_use);
+        chosen.map(|template| template.size).sum()
+    };
+    Sum {
+        total: all.len(),
+        active: all.iter().filter(|template| template.in_use).count(),
+        size: size(true) + size(false),
+        reclaimable: size(false),
+    }
 }
 
 fn build_cache(usage: &DiskUsageResponse) -> Sum {
