@@ -17,6 +17,7 @@ mod limits;
 mod mounts;
 mod network;
 mod platform;
+mod pods;
 mod process;
 mod rootless;
 mod security;

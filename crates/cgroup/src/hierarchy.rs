@@ -1,5 +1,6 @@
 //! What the host's cgroup file systems look like.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -178,6 +179,21 @@ impl Hierarchy {
         let ancestors = Path::new(relative).ancestors();
         let top = ancestors.take_while(|path| writable(path)).last()?;
         Some(format!("/{}", top.to_str()?))
+    }
+
+    /// The names of the cgroups in a parent, in whatever hierarchy; none if it isn't there.
+    ///
+    /// # Errors
+    /// [`Error::BadPath`].
+    pub fn children(&self, parent: &str) -> Result<BTreeSet<String>, Error> {
+        let relative = plain(parent)?;
+        let roots = self.v1.iter().map(|v1| &v1.root).chain(&self.v2);
+        let entries = roots.filter_map(|root| std::fs::read_dir(root.join(&relative)).ok());
+        let entries = entries.flatten().flatten();
+        Ok(entries
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect())
     }
 
     /// Removes a parent that [`crate::Cgroup::create`] made, if nothing is in it. Directories that

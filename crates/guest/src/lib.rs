@@ -54,6 +54,13 @@
 //! ways have ended: after end from the sender or stop from the reader, or after reset. Frames for
 //! channels that are gone, which were under way, are passed over.
 //!
+//! # Sessions
+//! A channel can carry a whole conversation of its own, from hello on, as the stream itself does
+//! ([`Agent::session`]): of another shim, whose container is in the same machine. Calls, channels and
+//! events of a session are its own, and so is what it makes: containers, mounts, shares, sockets. When
+//! the channel ends, the guest ends all of that. What a session holds up is itself only, as any
+//! channel's reader.
+//!
 //! # Invariants
 //! - To the host the guest is hostile. Lengths are checked before anything is stored; memory is
 //!   bounded by [`MAX_FRAME`], [`WINDOW`] per channel that the host itself opened and
@@ -74,6 +81,7 @@ mod link;
 mod machine;
 mod message;
 mod mux;
+mod pod;
 mod process;
 mod server;
 mod types;

@@ -218,6 +218,12 @@ pub enum Request {
     Dial { target: Target, channel: u32 },
     /// Answer, once all that was said on connections is on its way: done.
     Settle,
+    /// Answer: done, when the session on this channel is over and all that it owned is gone.
+    Session { channel: u32 },
+    /// Answer: done.
+    Release { sync: bool, keep: Vec<String> },
+    /// Answer: pid.
+    Leader { id: String },
     /// Answer: done, and the machine ends.
     Shutdown,
 }

@@ -1,7 +1,7 @@
 //! Containers: a sandbox each, its processes, and their streams.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use coracle_guest::{Call, Channel, Event, Events, Failure, Filter, Json, Reply, Stdio};
 use coracle_sandbox::{ExitFuture, Launched, Process, ProcessSandbox, Sandbox, Streams};
@@ -12,10 +12,12 @@ use oci_spec::runtime::{Process as OciProcess, Spec};
 use crate::error::{Result, not_found, sandbox};
 use crate::pump;
 
-/// All containers of the machine.
+/// The containers of one caller.
 #[derive(Default)]
 pub(crate) struct Containers {
     all: Mutex<HashMap<String, Arc<Container>>>,
+    /// Those of all callers.
+    everyone: Arc<Mutex<HashMap<String, Weak<Container>>>>,
     /// What processes get that don't set it themselves.
     env: Mutex<Vec<(String, String)>>,
 }
@@ -100,6 +102,21 @@ impl Channels {
 }
 
 impl Containers {
+    /// Those of another caller in the same machine: none yet.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            everyone: self.everyone.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// The first process of a container, whoever's it is.
+    pub(crate) fn leader(&self, id: &str) -> Result<i32> {
+        let found = lock(&self.everyone).get(id).and_then(Weak::upgrade);
+        let pid = found.and_then(|container| container.pid());
+        pid.ok_or_else(|| not_found(format!("container {id} does not run in this machine")))
+    }
+
     pub(crate) fn get(&self, id: &str) -> Result<Arc<Container>> {
         let found = lock(&self.all).get(id).cloned();
         found.ok_or_else(|| not_found(format!("there is no container {id}")))
@@ -160,7 +177,9 @@ impl Containers {
         self.complete(config.spec.process_mut().as_mut());
         let container = {
             let mut all = lock(&self.all);
-            if all.contains_key(id) {
+            let mut everyone = lock(&self.everyone);
+            everyone.retain(|_, container| container.strong_count() > 0);
+            if everyone.contains_key(id) {
                 let message = format!("there is a container {id} already");
                 return Err(Failure::new(ErrorKind::AlreadyExists, message));
             }
@@ -171,6 +190,7 @@ impl Containers {
                 state: Mutex::default(),
             });
             all.insert(id.to_owned(), container.clone());
+            everyone.insert(id.to_owned(), Arc::downgrade(&container));
             container
         };
         let pid = container.sandbox.create(channels.streams()).await;
@@ -231,6 +251,7 @@ impl Containers {
         };
         container.sandbox.delete().await.map_err(sandbox)?;
         lock(&self.all).remove(id);
+        lock(&self.everyone).remove(id);
         Ok(())
     }
 }

@@ -45,6 +45,7 @@ mod pump;
 mod reaper;
 mod roots;
 mod service;
+mod session;
 mod setup;
 mod shares;
 mod sockets;

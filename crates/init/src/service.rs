@@ -11,18 +11,21 @@ use coracle_sandbox::Sandbox;
 use crate::containers::{Containers, Given};
 use crate::error::{Result, blocking, sandbox};
 use crate::port::Port;
+use crate::session::{Held, Sessions};
 use crate::sockets::Listeners;
 use crate::{
     binfmt, clock, disks, files, filesystems, interfaces, machine, mounts, power, prepare, reaper,
     roots, setup, shares, stats,
 };
 
-/// The agent: what is there to be asked for.
+/// The agent: what is there to be asked for, by one of its callers. What one of them makes is its own.
 #[derive(Default)]
 pub struct Agent {
-    containers: Containers,
-    listeners: Listeners,
+    pub(crate) containers: Containers,
+    pub(crate) listeners: Listeners,
     events: Events,
+    pub(crate) held: Held,
+    pub(crate) sessions: Sessions,
 }
 
 impl Agent {
@@ -58,6 +61,7 @@ pub(crate) fn run() -> io::Result<()> {
 #[async_trait]
 impl Service for Agent {
     async fn call(&self, request: Request, call: &Call) -> Result<Reply> {
+        self.held.note(&request);
         match request {
             Request::Create {
                 id,
@@ -103,6 +107,7 @@ impl Service for Agent {
                 let container = self.containers.get(&id)?;
                 return Ok(Reply::Flag(container.sandbox.oom_killed().await));
             }
+            Request::Leader { id } => return self.containers.leader(&id).map(Reply::Pid),
             Request::StatPath { id, path } => {
                 let container = self.containers.find(&id);
                 return blocking(move || files::stat(&id, container.as_deref(), &path)).await;
@@ -236,6 +241,8 @@ impl Agent {
                 self.listeners.settle(&self.events).await;
                 Ok(())
             }
+            Request::Session { channel } => self.session(call.channel(channel)?).await,
+            Request::Release { sync, keep } => self.release(sync, &keep).await,
             Request::Shutdown => self.shutdown().await,
             // The caller has done all others.
             other => Err(crate::error::invalid(format!("not an order: {other:?}"))),
@@ -244,6 +251,7 @@ impl Agent {
 
     /// Ends all containers, then, when that is answered, the machine.
     async fn shutdown(&self) -> Result<()> {
+        self.sessions.check_owner()?;
         for id in self.containers.ids() {
             if let Err(failure) = self.containers.delete(&id).await {
                 crate::complain(&failure.message);

@@ -121,6 +121,14 @@ impl Listeners {
         Ok(())
     }
 
+    /// No sockets any more.
+    pub(crate) fn clear(&self) {
+        let all: Vec<u32> = lock(&self.all).keys().copied().collect();
+        for relay in all {
+            let _ended_meanwhile = self.unlisten(relay);
+        }
+    }
+
     pub(crate) fn accept(&self, relay: u32, connection: u32, channel: Channel) -> Result<()> {
         let all = lock(&self.all);
         let waiting = all.get(&relay).map(|listener| &listener.waiting);

@@ -13,7 +13,7 @@ use crate::container::handle::{Handle, not_running};
 use crate::container::names::Containers;
 use crate::container::record::{Dirs, Record};
 use crate::images::Images;
-use crate::machine::Machines;
+use crate::machine::{self, Machines};
 use crate::networks::Networking;
 use crate::reaper::Reaper;
 use crate::secrets::Secrets;
@@ -107,8 +107,16 @@ impl Engine {
     }
 }
 
-/// The network namespace of a running container.
-pub(crate) fn network_namespace(containers: &Containers, name: &str) -> Result<PathBuf> {
+/// The network namespace of a running container, which another is to join.
+pub(crate) fn network_namespace(
+    containers: &Containers,
+    record: &Record,
+    name: &str,
+) -> Result<PathBuf> {
+    machine::pod::check(containers, record, name)?;
+    if machine::is_machine(&record.host_config) {
+        return Ok(crate::networks::GUEST.into());
+    }
     let pid = running_pid(containers, name)?;
     Ok(PathBuf::from(format!("/proc/{pid}/ns/net")))
 }

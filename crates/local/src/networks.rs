@@ -56,7 +56,7 @@ fn interface(endpoint: &Endpoint) -> MachineInterface {
 }
 
 /// The network namespace of a machine, as seen in its guest.
-const GUEST: &str = "/proc/1/ns/net";
+pub(crate) const GUEST: &str = "/proc/1/ns/net";
 
 impl Joined {
     /// On no network: a machine for a container's files.
@@ -98,8 +98,8 @@ fn mode(record: &Record) -> Mode<'_> {
     }
 }
 
-/// Finds the network namespace of a running container.
-type Peer = dyn Fn(&str) -> Result<PathBuf> + Send + Sync;
+/// Finds the network namespace of a running container, for another.
+type Peer = dyn Fn(&Record, &str) -> Result<PathBuf> + Send + Sync;
 
 /// Everything that the engine does with networks.
 pub(crate) struct Networking {
@@ -118,7 +118,7 @@ impl Networking {
         exec_root: &std::path::Path,
         userland_proxy: bool,
         forwarder: Option<PortForwarder>,
-        peer: impl Fn(&str) -> Result<PathBuf> + Send + Sync + 'static,
+        peer: impl Fn(&Record, &str) -> Result<PathBuf> + Send + Sync + 'static,
     ) -> Self {
         Self {
             networks,
@@ -188,7 +188,7 @@ impl Networking {
         };
         let in_machine = machine::is_machine(&record.host_config);
         match mode(record) {
-            Mode::Container(other) => Ok(bare(Namespace::Path((self.peer)(other)?))),
+            Mode::Container(other) => Ok(bare(Namespace::Path((self.peer)(record, other)?))),
             Mode::Host => {
                 self.write_files(record, dirs, &[], Reach::Host, None)?;
                 Ok(bare(Namespace::Host))

@@ -103,7 +103,7 @@ impl LocalRuntime {
             &config.exec_root,
             config.network.userland_proxy,
             config.port_forwarder.clone(),
-            move |name| network_namespace(&known, name),
+            move |record, name| network_namespace(&known, record, name),
         );
         let images = Images::new(
             store,

@@ -44,10 +44,6 @@ const KNOWN_OF_MACHINES: &[(&str, &str)] = &[
         "networks::none_and_host",
         "the host's network is not a machine's",
     ),
-    (
-        "networks::another_containers_network",
-        "several containers in one machine (pods) are not there yet",
-    ),
 ];
 
 #[test]

@@ -111,6 +111,12 @@ pub trait Sandbox: Send + Sync {
 
     /// Ends what still runs, and removes all that `create` made. Can be repeated.
     async fn delete(&self) -> Result<()>;
+
+    /// After [`Self::delete`]: waits until nobody needs what is shared with other containers, and ends
+    /// that. To be called before the process ends.
+    async fn released(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// The files of a container that runs, as its processes see them, or that is open. Paths are

@@ -118,7 +118,9 @@ async fn run(config: TaskConfig, inherited: Inherited) -> io::Result<()> {
     let container = Arc::new(container);
     lifetime::serve(listener, container.clone()).await;
     container.close().await;
-    Ok(())
+    let sandbox = container.sandbox.clone();
+    drop(container);
+    sandbox.released().await.map_err(io::Error::other)
 }
 
 /// Says what went wrong, to the shim's own log: nobody may be there to be told.

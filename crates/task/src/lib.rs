@@ -61,6 +61,7 @@ pub use message::Reply;
 pub use message::Request;
 pub use message::VERSION;
 pub use socket::SharedStream;
+pub use socket::connect_stream;
 pub use socket::listen;
 pub use spawn::LISTEN_FD;
 pub use spawn::LOG_FILE;

@@ -46,6 +46,13 @@ pub struct MachineConfig {
     pub user: Option<(u32, u32)>,
     /// Where the guest's console is logged.
     pub boot_log: PathBuf,
+    /// The socket by which other containers join the machine: made by the shim.
+    pub pod: PathBuf,
+    /// The [`Self::pod`] of a container whose machine is joined, instead of starting one: of all the
+    /// above only disks and copies count then. In the specification, `/proc/<container's id>/…` is that
+    /// of the first process of another container in the same machine.
+    #[serde(default)]
+    pub join: Option<PathBuf>,
 }
 
 /// A network interface of a machine.

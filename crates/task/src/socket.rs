@@ -30,8 +30,13 @@ pub fn listen(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
 }
 
 pub(crate) async fn connect(path: &Path) -> io::Result<SharedStream> {
+    connect_stream(path).await.map(SharedStream::new)
+}
+
+/// Connects to a socket, whatever the length of its path.
+pub async fn connect_stream(path: &Path) -> io::Result<UnixStream> {
     let (short, _parent) = shorten(path)?;
-    Ok(SharedStream::new(UnixStream::connect(short).await?))
+    UnixStream::connect(short).await
 }
 
 /// A path to the same file that fits into a socket address. It is good as long as the

@@ -28,7 +28,7 @@ pub(crate) fn task(
         .iter()
         .map(|mount| resolve(engine, mount))
         .collect::<Result<_>>()?;
-    mounts.extend(system_files(engine, record, dirs)?);
+    mounts.extend(system_files(engine, record));
     mounts.extend(shared_memory(engine, record)?);
     mounts.extend(secrets::mount::mounts(&record.files));
     let spec = coracle_spec::build(&Inputs {
@@ -102,11 +102,17 @@ pub(crate) fn hostname(engine: &Engine, record: &Record) -> String {
 
 fn namespaces(engine: &Engine, record: &Record, network: Namespace) -> Result<Namespaces> {
     let host = &record.host_config;
+    let in_machine = machine::is_machine(host);
     let mode = |mode: &str, kind: &str| -> Result<Namespace> {
         match mode {
             "host" => Ok(Namespace::Host),
             mode => match mode.strip_prefix("container:") {
+                Some(other) if in_machine => {
+                    let place = machine::pod::place(engine, record, other)?;
+                    Ok(Namespace::Path(place.join("ns").join(kind)))
+                }
                 Some(other) => {
+                    machine::pod::check_kind(record, &engine.find(other)?)?;
                     let pid = engine.running_pid(other)?;
                     Ok(Namespace::Path(PathBuf::from(format!(
                         "/proc/{pid}/ns/{kind}"
@@ -116,11 +122,14 @@ fn namespaces(engine: &Engine, record: &Record, network: Namespace) -> Result<Na
             },
         }
     };
-    if machine::is_machine(host) {
+    if let Some(other) = host.ipc_mode.strip_prefix("container:") {
+        shareable_ipc(engine, other)?;
+    }
+    if in_machine {
         return Ok(Namespaces {
             uts: Namespace::New,
-            pid: Namespace::New,
-            ipc: Namespace::New,
+            pid: mode(&host.pid_mode, "pid")?,
+            ipc: mode(&host.ipc_mode, "ipc")?,
             cgroup: Namespace::New,
             network,
         });
@@ -133,9 +142,6 @@ fn namespaces(engine: &Engine, record: &Record, network: Namespace) -> Result<Na
         _ => Namespace::Host,
     };
     // With the host's network comes the host's name, unless another is asked for.
-    if let Some(other) = host.ipc_mode.strip_prefix("container:") {
-        shareable_ipc(engine, other)?;
-    }
     let shares_name = host.uts_mode == "host"
         || (host.network_mode == "host" && record.config.hostname.is_empty());
     Ok(Namespaces {
@@ -168,12 +174,12 @@ fn shared_memory(engine: &Engine, record: &Record) -> Result<Option<ResolvedMoun
     let Some(other) = record.host_config.ipc_mode.strip_prefix("container:") else {
         return Ok(None);
     };
-    let pid = engine.running_pid(other)?;
-    Ok(Some(ResolvedMount::bind(
-        format!("/proc/{pid}/root/dev/shm"),
-        "/dev/shm",
-        false,
-    )))
+    let place = match machine::is_machine(&record.host_config) {
+        true => machine::pod::place(engine, record, other)?,
+        false => PathBuf::from(format!("/proc/{}", engine.running_pid(other)?)),
+    };
+    let source = place.join("root/dev/shm");
+    Ok(Some(ResolvedMount::bind(source, "/dev/shm", false)))
 }
 
 fn resolve(engine: &Engine, mount: &MountRecord) -> Result<ResolvedMount> {
@@ -206,17 +212,12 @@ fn resolve(engine: &Engine, mount: &MountRecord) -> Result<ResolvedMount> {
 }
 
 /// `/etc/hosts` and its like, unless the user mounts their own there.
-fn system_files(engine: &Engine, record: &Record, dirs: &Dirs) -> Result<Vec<ResolvedMount>> {
-    let sources = match record.host_config.network_mode.strip_prefix("container:") {
-        // A container's network comes with its names.
-        Some(other) => {
-            let other = engine.find(other)?.dirs;
-            [other.hosts(), other.resolv_conf(), other.hostname()]
-        }
-        None => [dirs.hosts(), dirs.resolv_conf(), dirs.hostname()],
-    };
+fn system_files(engine: &Engine, record: &Record) -> Vec<ResolvedMount> {
+    // A container's network comes with its names.
+    let dirs = machine::pod::files(engine, record);
+    let sources = [dirs.hosts(), dirs.resolv_conf(), dirs.hostname()];
     let targets = ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"];
-    Ok(sources
+    sources
         .into_iter()
         .zip(targets)
         .filter(|(source, target)| {
@@ -229,7 +230,7 @@ fn system_files(engine: &Engine, record: &Record, dirs: &Dirs) -> Result<Vec<Res
         .map(|(source, target)| {
             ResolvedMount::bind(source, target, record.host_config.readonly_rootfs)
         })
-        .collect())
+        .collect()
 }
 
 /// Where the container logs: its own driver, else the daemon's.

@@ -34,6 +34,10 @@ pub(crate) async fn create(engine: &Arc<Engine>, spec: ContainerSpec) -> Result<
 
 async fn create_whole(engine: &Arc<Engine>, spec: ContainerSpec) -> Result<Created> {
     let mut spec = spec;
+    if spec.host.runtime.is_empty() {
+        // Who joins another has to be where that one is.
+        spec.host.runtime = machine::pod::runtime_of_joined(engine, &spec.host);
+    }
     spec.host.runtime = engine
         .machines
         .runtime(&engine.config, &spec.host.runtime)?
@@ -210,7 +214,7 @@ fn check_references(engine: &Engine, record: &Record) -> Result<()> {
         &host_config.pid_mode,
     ] {
         if let Some(other) = mode.strip_prefix("container:") {
-            engine.find(other)?;
+            machine::pod::check_kind(record, &engine.find(other)?)?;
         }
     }
     let joins = host_config.network_mode.starts_with("container:");

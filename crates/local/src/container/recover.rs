@@ -65,6 +65,11 @@ pub(crate) async fn recover(engine: &Arc<Engine>) -> std::io::Result<usize> {
     }
     let found: Vec<Found> = looking.join_all().await.into_iter().flatten().collect();
     clear_bundles(engine, &found)?;
+    let parent = engine.config.cgroup_parent.clone();
+    let cleared = tokio::task::spawn_blocking(move || crate::machine::pod::clear(&parent)).await;
+    if !matches!(cleared, Ok(Ok(()))) {
+        tracing::warn!(?cleared, "cannot clear away the control groups of machines");
+    }
     let live: HashSet<String> = found
         .iter()
         .filter(|container| {

@@ -11,7 +11,7 @@ use coracle_task::{Client, ErrorKind, Started, TaskConfig};
 use super::actor::{Actor, Task, task_error};
 use super::bundle;
 use super::health::Monitor;
-use super::record::{Record, SOCKET};
+use super::record::SOCKET;
 use crate::durable;
 use crate::engine::Engine;
 use crate::machine::files::Opened;
@@ -136,11 +136,11 @@ impl Actor {
         machine::files::end(&bundle).await;
         self.ensure_layers().await?;
         let joined = crate::networks::Joined::apart();
-        // No process, no secrets.
-        let mut record = Record::clone(&self.record);
+        // No process, no secrets, and no one else.
+        let mut record = machine::pod::apart(&self.record);
         record.files.clear();
         let (mut config, _) = bundle::task(&self.engine, &record, &self.dirs, &joined)?;
-        let machine = machine::config(&self.engine, &self.record, &self.dirs, Vec::new()).await?;
+        let machine = machine::config(&self.engine, &record, &self.dirs, Vec::new()).await?;
         config.machine = Some(Box::new(machine));
         let opened = async {
             let client = start_shim(&self.engine, &bundle, &config, Vec::new()).await?;
@@ -289,6 +289,7 @@ fn start_error(error: coracle_task::TaskError, log: &str) -> Failure {
             | ErrorKind::InvalidArgument
             | ErrorKind::Unsupported,
         ) => RuntimeError::InvalidArgument(text),
+        Some(ErrorKind::InvalidState) => RuntimeError::InvalidState(text),
         _ => RuntimeError::Internal(text),
     };
     Failure { error, code }

@@ -7,8 +7,10 @@ use crate::container::record::MountRecord;
 
 /// Refuses what needs the host's kernel, its devices or its namespaces.
 pub(crate) fn check(host_config: &HostConfig) -> Result<()> {
-    let mode = |mode: &str| mode == "host" || mode.starts_with("container:");
-    let kernel = "a virtual machine has a kernel of its own";
+    let joins = host_config.network_mode.starts_with("container:");
+    let mode = |mode: &str| mode == "host" || (mode.starts_with("container:") && !joins);
+    let kernel = "a virtual machine has a kernel of its own; what runs in one machine can be shared \
+                  with --network container:NAME as well";
     let checks: [(bool, &str, &str); 10] = [
         (
             host_config.network_mode == "host",
@@ -16,9 +18,12 @@ pub(crate) fn check(host_config: &HostConfig) -> Result<()> {
             "a virtual machine has a network of its own; publish ports, or use --network bridge",
         ),
         (
-            host_config.network_mode.starts_with("container:"),
-            "NetworkMode \"container:\"",
-            "a virtual machine's network can't be joined; put both containers on one network",
+            joins
+                && [super::KERNEL, super::KERNEL_ARGS]
+                    .iter()
+                    .any(|key| host_config.annotations.contains_key(*key)),
+            "kernel",
+            "the virtual machine that is joined has one",
         ),
         (mode(&host_config.pid_mode), "PidMode", kernel),
         (mode(&host_config.ipc_mode), "IpcMode", kernel),

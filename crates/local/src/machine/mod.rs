@@ -9,6 +9,7 @@ pub(crate) mod check;
 pub(crate) mod collect;
 pub(crate) mod emulator;
 pub(crate) mod files;
+pub(crate) mod pod;
 pub(crate) mod templates;
 pub(crate) mod top;
 mod users;
@@ -232,13 +233,18 @@ pub(crate) async fn config(
 ) -> Result<MachineConfig> {
     let host_config = &record.host_config;
     let mut machine = shape(engine, host_config).await?;
-    templates::ask(engine, &machine);
+    machine.join = pod::to_join(engine, record)?;
+    machine.pod = pod::socket(&dirs.bundle);
+    if machine.join.is_none() {
+        templates::ask(engine, &machine);
+    }
     machine.image = engine.images.root_image(record).await?;
     machine.layer = layer(dirs);
     let bytes = check::layer_size(host_config, engine.config.machine.layer)?;
     crate::disks::new_layer(&machine.layer, bytes).await?;
     machine.interfaces = interfaces;
-    machine.copies = vec![dirs.hosts(), dirs.hostname(), dirs.resolv_conf()];
+    let files = pod::files(engine, record);
+    machine.copies = vec![files.hosts(), files.hostname(), files.resolv_conf()];
     machine.user = engine.machines.users.of_container(&record.id);
     machine.boot_log = dirs.root.join("boot.log");
     Ok(machine)
@@ -269,6 +275,8 @@ async fn shape(engine: &Arc<Engine>, host_config: &HostConfig) -> Result<Machine
         emulator: None,
         user: None,
         boot_log: PathBuf::new(),
+        pod: PathBuf::new(),
+        join: None,
     })
 }
 

@@ -169,7 +169,7 @@ fn join(state: &mut State, id: &str) -> Result<NetworkSettings> {
         let other = state.container(other)?;
         if !other.status().is_alive() {
             return Err(RuntimeError::InvalidState(format!(
-                "cannot join its namespace: container {} is not running",
+                "cannot join network of a non running container: {}",
                 other.id
             )));
         }

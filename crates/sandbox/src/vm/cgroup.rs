@@ -30,22 +30,28 @@ pub(crate) async fn make(task: &TaskConfig, memory: u64, cpus: u32, whole: bool)
         true => task.cgroup_name.clone(),
         false => format!("{}-files", task.cgroup_name),
     };
-    blocking(move || {
-        let hierarchy = Hierarchy::host()?;
-        let limits = limits(&hierarchy, memory, cpus);
-        if !hierarchy.rootless() {
-            return Cgroup::create(&hierarchy, &parent, &name, &limits);
+    blocking(move || create(&parent, &name, memory, cpus)).await
+}
+
+fn create(
+    parent: &str,
+    name: &str,
+    memory: u64,
+    cpus: u32,
+) -> Result<Cgroup, coracle_cgroup::Error> {
+    let hierarchy = Hierarchy::host()?;
+    let limits = limits(&hierarchy, memory, cpus);
+    if !hierarchy.rootless() {
+        return Cgroup::create(&hierarchy, parent, name, &limits);
+    }
+    let cgroup = Cgroup::create(&hierarchy, parent, name, &LinuxResources::default())?;
+    match delegated(&cgroup, &limits) {
+        Ok(()) => Ok(cgroup),
+        Err(error) => {
+            let _the_first_error_counts = cgroup.delete();
+            Err(error)
         }
-        let cgroup = Cgroup::create(&hierarchy, &parent, &name, &LinuxResources::default())?;
-        match delegated(&cgroup, &limits) {
-            Ok(()) => Ok(cgroup),
-            Err(error) => {
-                let _the_first_error_counts = cgroup.delete();
-                Err(error)
-            }
-        }
-    })
-    .await
+    }
 }
 
 /// Limits the VMM to that of a machine of another size.
@@ -81,6 +87,29 @@ fn delegated(cgroup: &Cgroup, limits: &LinuxResources) -> Result<(), coracle_cgr
         }
     }
     Ok(())
+}
+
+/// Makes one for a machine that others are in after its container's end, and puts the VMM there.
+pub(crate) async fn make_pod(
+    task: &TaskConfig,
+    memory: u64,
+    cpus: u32,
+    vmm: i32,
+) -> Result<Cgroup> {
+    let parent = task.cgroup_parent.clone();
+    // The container may have left one behind already.
+    let name = format!("{}-pod-{vmm}", task.cgroup_name);
+    blocking(move || {
+        let cgroup = create(&parent, &name, memory, cpus)?;
+        match cgroup.add(vmm) {
+            Ok(()) => Ok(cgroup),
+            Err(error) => {
+                let _the_first_error_counts = cgroup.delete();
+                Err(error)
+            }
+        }
+    })
+    .await
 }
 
 /// What the VMM of a machine may use, as far as this host can limit it.

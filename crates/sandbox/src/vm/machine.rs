@@ -95,17 +95,17 @@ pub(crate) async fn start(
         match cloned.await {
             Ok(started) => return Ok(started),
             // A template is never a reason for a start to fail.
-            Err(error) => complain(&error),
+            Err(error) => complain(&format!("booting instead of cloning: {error}")),
         }
     }
     let machine = vmm.boot(spec()?).await;
     connect(machine.map_err(from_vmm)?, BOOT).await
 }
 
-/// Says that a template was of no use: the shim's log is its standard error.
-fn complain(error: &SandboxError) {
+/// Says what went wrong: the shim's log is its standard error.
+pub(crate) fn complain(what: &dyn std::fmt::Display) {
     use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "booting instead of cloning: {error}");
+    let _ = writeln!(std::io::stderr(), "{what}");
 }
 
 /// Waits for the agent; a machine that ends before says why.

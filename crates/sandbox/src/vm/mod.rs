@@ -16,6 +16,8 @@ mod emulator;
 mod events;
 mod files;
 mod machine;
+mod place;
+mod pod;
 mod process;
 mod processes;
 mod resize;
@@ -29,7 +31,6 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use coracle_cgroup::Cgroup;
@@ -54,9 +55,6 @@ use crate::Sandbox;
 use crate::SandboxError;
 use crate::Streams;
 pub use template::make as make_template;
-
-/// How long a machine may take to write its disks when it ends.
-const SHUTDOWN: Duration = Duration::from_secs(10);
 
 /// A container in a virtual machine.
 pub struct VmSandbox {
@@ -83,6 +81,8 @@ struct State {
     handed: Option<OwnedFd>,
     /// The control group that the VMM is in.
     cgroup: Option<Cgroup>,
+    /// What is kept for others.
+    kept: Option<place::Kept>,
 }
 
 /// A machine that runs.
@@ -96,10 +96,29 @@ pub(crate) struct Running {
     pub(crate) copies: Arc<[(PathBuf, String)]>,
     /// How much memory it has, bytes.
     pub(crate) memory: Arc<tokio::sync::Mutex<u64>>,
+    /// Whether the machine is another container's.
+    pub(crate) is_member: bool,
+    /// Those who joined it.
+    pub(crate) pod: Option<Arc<pod::Pod>>,
     /// What comes from its sockets, if it has any.
     pub(crate) heard: Option<events::Heard>,
     /// Serves the shares and sockets, and listens to the guest. Ends with the last user.
     _work: Arc<JoinSet<()>>,
+}
+
+impl Running {
+    /// The same machine, without what only its container needs.
+    fn idle(&self, has_emulator: bool) -> Self {
+        let work = match has_emulator {
+            // Others run by it, for as long as it is served.
+            true => self._work.clone(),
+            false => Arc::default(),
+        };
+        Self {
+            _work: work,
+            ..self.clone()
+        }
+    }
 }
 
 impl VmSandbox {
@@ -129,18 +148,21 @@ impl VmSandbox {
         if std::mem::replace(&mut self.lock().used, true) {
             return Err(SandboxError::state("the container was created already"));
         }
-        let (memory, cpus) = (self.machine.memory, self.machine.cpus);
-        let cgroup = cgroup::make(&self.config, memory, cpus, whole).await?;
-        let cgroups = cgroup.procs_paths();
-        self.lock().cgroup = Some(cgroup);
-        let started = machine::start(&self.config, &self.machine, &cgroups, whole).await;
-        let (machine, agent) = started?;
+        let place = match &self.machine.join {
+            Some(socket) if whole => self.join(socket).await?,
+            _ => self.found(whole).await?,
+        };
         // From here on `delete` ends it.
         let handed = self.lock().handed.take();
-        let mut plan = setup::plan(&self.config, &self.machine, whole, handed.as_ref())?;
+        let mut plan = setup::plan(&self.config, &self.machine, &place, whole, handed.as_ref())?;
         drop(handed);
+        let agent = place.agent.clone();
         let emulator = self.machine.emulator.as_ref().filter(|_| whole);
         let binfmt = match emulator {
+            Some(emulator) if place.is_member => {
+                emulator::find(emulator, &agent).await?;
+                None
+            }
             Some(emulator) => Some(emulator::share(emulator, &mut plan)?),
             None => None,
         };
@@ -148,6 +170,13 @@ impl VmSandbox {
         let heard = events::Heard::default();
         let has_sockets = !plan.sockets.is_empty();
         let running = async {
+            if place.is_member {
+                // Not with all the rest: nobody else in the machine is to wait for the disks.
+                for root in std::mem::take(&mut plan.setup.roots) {
+                    agent.add_root(&root).await.map_err(from_young_guest)?;
+                }
+                pod::resolve(&agent, &mut plan.config.spec).await?;
+            }
             let channels = agent.setup(&plan.setup).await;
             let channels = channels.map_err(from_young_guest)?;
             for secret in &plan.secrets {
@@ -171,16 +200,25 @@ impl VmSandbox {
                 plan.sockets,
                 heard.clone(),
             ));
-            Ok::<_, SandboxError>(())
+            match whole && !place.is_member {
+                true => self.open_pod(&place).map(Some),
+                false => Ok(None),
+            }
         }
         .await;
+        let (pod, running) = match running {
+            Ok(pod) => (pod, Ok(())),
+            Err(error) => (None, Err(error)),
+        };
         self.lock().running = Some(Running {
-            machine,
-            agent,
+            is_member: place.is_member,
+            memory: place.memory,
+            machine: place.machine,
+            agent: place.agent,
             interfaces: Arc::new(tokio::sync::Mutex::new(plan.interfaces)),
             copies: plan.copies.into(),
             heard: has_sockets.then_some(heard),
-            memory: Arc::new(tokio::sync::Mutex::new(self.machine.memory)),
+            pod,
             _work: Arc::new(work),
         });
         running?;
@@ -318,41 +356,11 @@ impl Sandbox for VmSandbox {
     }
 
     async fn delete(&self) -> Result<()> {
-        let (running, cgroup) = {
-            let mut state = self.lock();
-            state.pending = None;
-            (state.running.take(), state.cgroup.take())
-        };
-        let ended = match running {
-            Some(running) => self.end(&running).await,
-            None => Ok(()),
-        };
-        match cgroup {
-            Some(cgroup) => cgroup::delete(cgroup).await.and(ended),
-            None => ended,
-        }
+        self.leave().await
     }
-}
 
-impl VmSandbox {
-    /// Ends the machine, its disks written if they outlive it.
-    async fn end(&self, running: &Running) -> Result<()> {
-        if let Some(heard) = &running.heard {
-            heard.all(&running.agent).await;
-        }
-        // What is removed when it ends need not be on its disk.
-        if self.config.durable {
-            let off = async {
-                let _ = running.agent.shutdown().await;
-                running.machine.wait().await;
-            };
-            if tokio::time::timeout(SHUTDOWN, off).await.is_err() {
-                let message = "the virtual machine did not write its disks in time, and was killed";
-                running.machine.kill().await.map_err(from_vmm)?;
-                return Err(SandboxError::internal(message));
-            }
-        }
-        running.machine.kill().await.map_err(from_vmm)
+    async fn released(&self) -> Result<()> {
+        self.release().await
     }
 }
 

@@ -23,11 +23,19 @@ pub(crate) async fn update(
     cgroup: Option<&Cgroup>,
     resources: &LinuxResources,
 ) -> Result<()> {
-    check_cpus(config, resources)?;
     let mut memory = running.memory.lock().await;
+    if running.is_member {
+        return update_member(running, id, *memory, resources).await;
+    }
+    check_cpus(config, resources)?;
     let wanted = match limit(resources) {
         Some(limit) => limit.saturating_add(config.overhead).max(LEAST),
         None => *memory,
+    };
+    // What one container needs less of is not taken from the others.
+    let wanted = match running.pod.as_ref().is_some_and(|pod| pod.has_members()) {
+        true => wanted.max(*memory),
+        false => wanted,
     };
     let before = *memory;
     if wanted > before {
@@ -46,6 +54,24 @@ pub(crate) async fn update(
         *memory = wanted;
     }
     Ok(())
+}
+
+/// The same in another's machine, which stays as it is.
+async fn update_member(
+    running: &Running,
+    id: &str,
+    memory: u64,
+    resources: &LinuxResources,
+) -> Result<()> {
+    if limit(resources).is_some_and(|limit| limit > memory) {
+        let message = format!(
+            "the virtual machine that the container has joined has {memory} bytes of memory: update the \
+             container whose machine it is first, and start this one again"
+        );
+        return Err(SandboxError::new(ErrorKind::Unsupported, message));
+    }
+    let updated = running.agent.update(id, resources).await;
+    updated.map_err(from_guest)
 }
 
 /// Gives the machine so much memory, and its VMM as much of this host's. On an error it has what it had.

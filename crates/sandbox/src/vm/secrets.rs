@@ -10,8 +10,6 @@ use coracle_task::HANDED;
 use oci_spec::runtime::Mount;
 use rustix::fs::{Mode, OFlags};
 
-/// Where they are in the guest, which has its root in memory.
-const DIRECTORY: &str = "/run/coracle/secrets";
 /// What is sent along with the set-up, in bytes together; the rest follows one by one, as a request
 /// must fit a frame.
 pub(crate) const SET_UP: usize = 64 << 10;
@@ -24,10 +22,12 @@ pub(crate) fn name(mount: &Mount) -> Option<String> {
     options.find_map(|option| option.strip_prefix(HANDED).map(str::to_owned))
 }
 
-/// Reads it, and has the mount refer to the guest's copy.
+/// Reads it, and has the mount refer to the guest's copy, which is in the container's own directory there,
+/// in memory.
 pub(crate) fn carry(
     filesystem: Option<&OwnedFd>,
     name: &str,
+    own: &str,
     number: usize,
     mount: &mut Mount,
 ) -> io::Result<File> {
@@ -41,7 +41,7 @@ pub(crate) fn carry(
     let length = metadata.len().min(MAX);
     let mut data = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
     file.take(length).read_to_end(&mut data)?;
-    let path = format!("{DIRECTORY}/{number}");
+    let path = format!("{own}/secrets/{number}");
     let options = mount.options().iter().flatten();
     let kept: Vec<String> = options
         .filter(|option| !option.starts_with(HANDED))

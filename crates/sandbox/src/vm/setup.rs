@@ -33,6 +33,8 @@ use rustix::fs::ResolveFlags;
 use super::Running;
 use super::from_guest;
 use super::from_vmm;
+use super::place::Place;
+use super::pod;
 use super::secrets;
 use crate::Result;
 use crate::SandboxError;
@@ -82,13 +84,23 @@ pub(crate) async fn serve(source: Source, channel: Channel) {
 pub(crate) fn plan(
     config: &TaskConfig,
     machine: &MachineConfig,
+    place: &Place,
     whole: bool,
     handed: Option<&OwnedFd>,
 ) -> Result<Plan> {
-    let mut plan = Plan {
-        setup: basics(config).map_err(|error| {
+    let mut setup = match place.is_member {
+        true => Setup::default(),
+        false => identity(config).map_err(|error| {
             SandboxError::internal(format!("cannot read random numbers: {error}"))
         })?,
+    };
+    setup.roots.push(Root {
+        container: config.id.clone(),
+        image: place.image.clone(),
+        layer: Some(place.layer.clone()),
+    });
+    let mut plan = Plan {
+        setup,
         shares: Vec::new(),
         sockets: Vec::new(),
         copies: Vec::new(),
@@ -108,21 +120,26 @@ pub(crate) fn plan(
     let mut mounts = plan.config.spec.mounts().clone().unwrap_or_default();
     for (number, mount) in mounts.iter_mut().enumerate() {
         if let Some(name) = secrets::name(mount) {
-            let secret = secrets::carry(handed, &name, number, mount).map_err(|error| {
-                let place = mount.destination().display();
-                SandboxError::internal(format!("cannot mount the secret at {place}: {error}"))
-            })?;
+            let secret = secrets::carry(handed, &name, &own(&config.id), number, mount).map_err(
+                |error| {
+                    let at = mount.destination().display();
+                    SandboxError::internal(format!("cannot mount the secret at {at}: {error}"))
+                },
+            )?;
             plan.add_secret(secret);
         } else if is_bind(mount) {
-            plan.carry(number, mount, &machine.copies)?;
+            plan.carry(number, mount, &machine.copies, place)?;
         }
+    }
+    if !place.is_member {
+        plan.copy_for_members(config, &machine.copies)?;
     }
     plan.config.spec.set_mounts(Some(mounts));
     Ok(plan)
 }
 
-/// What every machine needs: an identity of its own, and the container's disks.
-fn basics(config: &TaskConfig) -> io::Result<Setup> {
+/// What every machine needs: an identity of its own.
+fn identity(config: &TaskConfig) -> io::Result<Setup> {
     let now = jiff::Timestamp::now();
     let machine_id = random::<16>()?;
     let machine_id = machine_id
@@ -137,11 +154,6 @@ fn basics(config: &TaskConfig) -> io::Result<Setup> {
         }),
         hostname: config.spec.hostname().clone(),
         machine_id: Some(machine_id),
-        roots: vec![Root {
-            container: config.id.clone(),
-            image: "root".into(),
-            layer: Some("layer".into()),
-        }],
         ..Default::default()
     })
 }
@@ -156,7 +168,7 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
 }
 
 fn guest_config(config: &TaskConfig) -> TaskConfig {
-    let own = PathBuf::from(GUEST).join(&config.id);
+    let own = PathBuf::from(own(&config.id));
     TaskConfig {
         rootfs: Rootfs::Overlay {
             lower: vec![own.join("image")],
@@ -243,6 +255,17 @@ fn interface(given: &MachineInterface) -> Result<Interface> {
     })
 }
 
+/// A container's directory in the guest.
+fn own(id: &str) -> String {
+    format!("{GUEST}/{id}")
+}
+
+/// Where a file that is copied into the guest is, for the owner of the machine and all who join it.
+fn copied(owner: &str, source: &Path) -> String {
+    let name = source.file_name().unwrap_or_default().to_string_lossy();
+    format!("{}/files/{name}", own(owner))
+}
+
 fn options(mount: &Mount) -> impl Iterator<Item = &str> {
     mount.options().iter().flatten().map(String::as_str)
 }
@@ -263,8 +286,17 @@ impl Plan {
     }
 
     /// Brings the source of a bind mount into the guest, and has the mount refer to it there.
-    fn carry(&mut self, number: usize, mount: &mut Mount, copies: &[PathBuf]) -> Result<()> {
+    fn carry(
+        &mut self,
+        number: usize,
+        mount: &mut Mount,
+        copies: &[PathBuf],
+        place: &Place,
+    ) -> Result<()> {
         let source = mount.source().clone().unwrap_or_default();
+        if place.is_member && pod::is_reference(&source) {
+            return Ok(());
+        }
         let failed = |error: io::Error| {
             let kind = match error.kind() {
                 io::ErrorKind::NotFound => ErrorKind::InvalidArgument,
@@ -274,12 +306,14 @@ impl Plan {
             SandboxError::new(kind, message)
         };
         if copies.contains(&source) {
-            let target = format!("{GUEST}/files/{number}");
-            self.setup
-                .files
-                .push(copy(&source, &target).map_err(failed)?);
-            self.copies.push((source, target.clone()));
-            mount.set_source(Some(target.into()));
+            let target = copied(&place.owner, &source);
+            mount.set_source(Some(target.clone().into()));
+            // What another put there is everybody's.
+            if !place.is_member {
+                let file = copy(&source, &target).map_err(failed)?;
+                self.setup.files.push(file);
+                self.copies.push((source, target));
+            }
             return Ok(());
         }
         let read_only = options(mount).any(|option| matches!(option, "ro" | "rro"));
@@ -293,7 +327,7 @@ impl Plan {
         let target = if kind.is_socket() {
             self.relay(number, &source, &metadata)
         } else if kind.is_dir() || kind.is_file() {
-            let target = format!("{GUEST}/shares/{number}");
+            let target = format!("{}/shares/{number}", own(&self.config.id));
             self.setup.shares.push(Share {
                 target: target.clone(),
                 is_dir: kind.is_dir(),
@@ -319,9 +353,25 @@ impl Plan {
         Ok(())
     }
 
+    /// Copies also what the container itself has no use for, as it mounts others there.
+    fn copy_for_members(&mut self, config: &TaskConfig, copies: &[PathBuf]) -> Result<()> {
+        for source in copies {
+            if self.copies.iter().any(|(known, _)| known == source) || !source.exists() {
+                continue;
+            }
+            let target = copied(&config.id, source);
+            let file = copy(source, &target).map_err(|error| {
+                SandboxError::internal(format!("cannot copy {}: {error}", source.display()))
+            })?;
+            self.setup.files.push(file);
+            self.copies.push((source.clone(), target));
+        }
+        Ok(())
+    }
+
     /// A socket in the guest whose connections go to one of this host.
     fn relay(&mut self, number: usize, path: &Path, metadata: &fs::Metadata) -> String {
-        let target = format!("{GUEST}/sockets/{number}");
+        let target = format!("{}/sockets/{number}", own(&self.config.id));
         self.sockets.push(Socket {
             listen: Listen {
                 relay: u32::try_from(number).unwrap_or(u32::MAX),

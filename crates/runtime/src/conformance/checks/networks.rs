@@ -155,7 +155,7 @@ pub(super) async fn another_containers_network(s: Subject) {
     refused!(
         s.runtime.start_container(&third).await,
         InvalidState,
-        "is not running"
+        "non running container"
     );
 }
 

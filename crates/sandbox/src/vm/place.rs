@@ -1,0 +1,229 @@
+//! The machine that a container is in: its own, or another's that it joins. And how it is left.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_cgroup::Cgroup;
+use coracle_guest::Agent;
+use coracle_vmm::Machine;
+
+use super::Running;
+use super::VmSandbox;
+use super::cgroup;
+use super::from_guest;
+use super::from_vmm;
+use super::machine;
+use super::pod;
+use super::pod::Pod;
+use super::setup;
+use crate::Result;
+use crate::SandboxError;
+
+/// How long a machine may take to write its disks when it ends.
+const SHUTDOWN: Duration = Duration::from_secs(10);
+
+/// Where a container is.
+pub(crate) struct Place {
+    pub(crate) machine: Arc<dyn Machine>,
+    pub(crate) agent: Agent,
+    /// The serials of the container's disks.
+    pub(crate) image: String,
+    pub(crate) layer: String,
+    /// The container whose machine it is.
+    pub(crate) owner: String,
+    pub(crate) is_member: bool,
+    /// Bytes of memory that the machine has.
+    pub(crate) memory: Arc<tokio::sync::Mutex<u64>>,
+}
+
+/// A machine whose own container has ended, and which others are in.
+pub(crate) struct Kept {
+    running: Running,
+    cgroup: Option<Cgroup>,
+    pod: Arc<Pod>,
+}
+
+impl VmSandbox {
+    /// Joins another's machine.
+    pub(super) async fn join(&self, socket: &std::path::Path) -> Result<Place> {
+        let joined = pod::join(socket, &self.config, &self.machine).await?;
+        Ok(Place {
+            machine: joined.machine,
+            agent: joined.agent,
+            image: joined.image,
+            layer: joined.layer,
+            owner: joined.owner,
+            is_member: true,
+            memory: Arc::new(tokio::sync::Mutex::new(joined.memory)),
+        })
+    }
+
+    /// Starts a machine; `whole`: with network cards.
+    pub(super) async fn found(&self, whole: bool) -> Result<Place> {
+        let (memory, cpus) = (self.machine.memory, self.machine.cpus);
+        let cgroup = cgroup::make(&self.config, memory, cpus, whole).await?;
+        let cgroups = cgroup.procs_paths();
+        self.lock().cgroup = Some(cgroup);
+        let started = machine::start(&self.config, &self.machine, &cgroups, whole).await;
+        let (machine, agent) = started?;
+        Ok(Place {
+            machine,
+            agent,
+            image: "root".into(),
+            layer: "layer".into(),
+            owner: self.config.id.clone(),
+            is_member: false,
+            memory: Arc::new(tokio::sync::Mutex::new(self.machine.memory)),
+        })
+    }
+
+    /// Lets others join.
+    pub(super) fn open_pod(&self, place: &Place) -> Result<Arc<Pod>> {
+        let owner = pod::Owner {
+            container: self.config.id.clone(),
+            machine: place.machine.clone(),
+            agent: place.agent.clone(),
+            memory: place.memory.clone(),
+        };
+        let pod = Pod::open(&self.machine.pod, owner, &self.machine.image);
+        pod.map_err(|error| {
+            let path = self.machine.pod.display();
+            SandboxError::internal(format!("cannot listen on {path}: {error}"))
+        })
+    }
+
+    /// Takes the container out of its machine, which ends with it unless others are in.
+    pub(super) async fn leave(&self) -> Result<()> {
+        let (running, cgroup) = {
+            let mut state = self.lock();
+            state.pending = None;
+            (state.running.take(), state.cgroup.take())
+        };
+        let pod = running.as_ref().and_then(|running| running.pod.clone());
+        let (running, cgroup) = match (running, pod) {
+            (Some(running), Some(pod)) if !pod.close_if_alone() => {
+                match self.hand_over(&running).await {
+                    Ok(()) => {
+                        let cgroup = self.rename(&running, cgroup).await;
+                        self.lock().kept = Some(Kept {
+                            running: running.idle(self.machine.emulator.is_some()),
+                            cgroup,
+                            pod,
+                        });
+                        return Ok(());
+                    }
+                    // It would keep the container's disks: all that is in it ends.
+                    Err(error) => machine::complain(&error),
+                }
+                (Some(running), cgroup)
+            }
+            (running, _) => (running, cgroup),
+        };
+        let ended = match running {
+            Some(running) => self.end(&running).await,
+            None => Ok(()),
+        };
+        match cgroup {
+            Some(cgroup) => cgroup::delete(cgroup).await.and(ended),
+            None => ended,
+        }
+    }
+
+    /// Waits until nobody is in a machine that was kept, and ends it.
+    pub(super) async fn release(&self) -> Result<()> {
+        let Some(kept) = self.lock().kept.take() else {
+            return Ok(());
+        };
+        tokio::select! {
+            () = kept.pod.emptied() => {}
+            _ = kept.running.machine.wait() => {}
+        }
+        let ended = shut_down(&kept.running).await;
+        match kept.cgroup {
+            Some(cgroup) => cgroup::delete(cgroup).await.and(ended),
+            None => ended,
+        }
+    }
+
+    /// Ends the container's part in a machine that goes on.
+    async fn hand_over(&self, running: &Running) -> Result<()> {
+        if let Some(heard) = &running.heard {
+            heard.all(&running.agent).await;
+        }
+        // Those who stay have these mounted, and so will those who come.
+        let keep = running.copies.iter().map(|(_, target)| target.clone());
+        let released = running.agent.release(self.config.durable, keep.collect());
+        let released = tokio::time::timeout(SHUTDOWN, released).await;
+        released.map_err(|_| late())?.map_err(from_guest)?;
+        let mut interfaces = running.interfaces.lock().await;
+        // The taps are taken away with the container, as a network namespace's interfaces are.
+        if let Err(error) = setup::set_interfaces(running, &mut interfaces, &[]).await {
+            machine::complain(&error);
+        }
+        Ok(())
+    }
+
+    /// Gives the VMM a control group that is not the container's, which may start again. It keeps the
+    /// old one if that fails.
+    async fn rename(&self, running: &Running, old: Option<Cgroup>) -> Option<Cgroup> {
+        let memory = (*running.memory.lock().await).max(self.machine.memory);
+        let (cpus, pid) = (self.machine.cpus, running.machine.pid());
+        let moved = cgroup::make_pod(&self.config, memory, cpus, pid).await;
+        match moved {
+            Ok(new) => {
+                if let Some(old) = old
+                    && let Err(error) = cgroup::delete(old).await
+                {
+                    machine::complain(&error);
+                }
+                Some(new)
+            }
+            Err(error) => {
+                machine::complain(&error);
+                old
+            }
+        }
+    }
+
+    /// Ends the machine, its disks written if they outlive it; of another's machine the container's
+    /// part.
+    async fn end(&self, running: &Running) -> Result<()> {
+        if let Some(heard) = &running.heard {
+            heard.all(&running.agent).await;
+        }
+        if running.is_member {
+            let released = running.agent.release(self.config.durable, Vec::new());
+            let released = tokio::time::timeout(SHUTDOWN, released).await;
+            let left = running.machine.kill().await.map_err(from_vmm);
+            // A machine that is gone has released everything.
+            return match released {
+                Ok(Ok(()) | Err(coracle_guest::Error::Gone(_))) => left,
+                Ok(Err(error)) => left.and(Err(from_guest(error))),
+                Err(_) => left.and(Err(late())),
+            };
+        }
+        // What is removed when it ends need not be on its disk.
+        match self.config.durable {
+            true => shut_down(running).await,
+            false => running.machine.kill().await.map_err(from_vmm),
+        }
+    }
+}
+
+fn late() -> SandboxError {
+    SandboxError::internal("the virtual machine did not end the container in time")
+}
+
+/// Has the machine write its disks and end.
+async fn shut_down(running: &Running) -> Result<()> {
+    let off = async {
+        let _ = running.agent.shutdown().await;
+        running.machine.wait().await;
+    };
+    if tokio::time::timeout(SHUTDOWN, off).await.is_err() {
+        let message = "the virtual machine did not write its disks in time, and was killed";
+        running.machine.kill().await.map_err(from_vmm)?;
+        return Err(SandboxError::internal(message));
+    }
+    running.machine.kill().await.map_err(from_vmm)
+}
