@@ -13,7 +13,7 @@ use self::user::{Rootless, User, is_alive};
 fn an_ordinary_users_daemon() {
     let user = User {
         id: 61_234,
-        subordinate: 500_000,
+        subordinate: Some(500_000),
         flags: &[],
         programs: Vec::new(),
     };

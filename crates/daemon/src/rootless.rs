@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! coracled (the user) ── makes, or finds ──▶ holder: user, mount and network namespace
-//!        │                                      ├ newuidmap, newgidmap: the user's subordinate ids
+//!        │                                      ├ newuidmap, newgidmap: the user's subordinate ids, if any
 //!        │                                      └ slirp4netns: the way out, and published ports in
 //!        └─ becomes, by nsenter ──▶ coracled (root inside), the daemon itself
 //! ```
@@ -211,18 +211,14 @@ fn set_up(holder: &mut Child, directory: &Path) -> Result<u32, Error> {
     let user = user_name();
     let uid = rustix::process::getuid().as_raw();
     let gid = rustix::process::getgid().as_raw();
-    map(
-        "newuidmap",
-        pid,
-        uid,
-        &subordinate("/etc/subuid", &user, uid)?,
-    )?;
-    map(
-        "newgidmap",
-        pid,
-        gid,
-        &subordinate("/etc/subgid", &user, uid)?,
-    )?;
+    let uids = subordinate("/etc/subuid", &user, uid);
+    let gids = subordinate("/etc/subgid", &user, uid);
+    if uids.is_empty() || gids.is_empty() {
+        map_alone(pid, uid, gid)?;
+    } else {
+        map("newuidmap", pid, uid, &uids)?;
+        map("newgidmap", pid, gid, &gids)?;
+    }
     let lifeline = holder.stdout.take().ok_or_else(|| Error::Host {
         what: "hear of the holder's end",
         error: io::ErrorKind::BrokenPipe.into(),
@@ -263,19 +259,35 @@ fn map(program: &str, pid: u32, own: u32, ranges: &[(u32, u32)]) -> Result<(), E
     ))
 }
 
+/// Maps the user to root inside, and nobody else, which needs no helper (user_namespaces(7)).
+fn map_alone(pid: u32, uid: u32, gid: u32) -> Result<(), Error> {
+    let write = |file: &str, text: String| {
+        fs::write(format!("/proc/{pid}/{file}"), text).map_err(|error| Error::Host {
+            what: "map the user's ids",
+            error,
+        })
+    };
+    write("setgroups", "deny".into())?;
+    write("uid_map", format!("0 {uid} 1"))?;
+    write("gid_map", format!("0 {gid} 1"))
+}
+
 /// The ranges of ids that are the user's (subuid(5)).
-fn subordinate(file: &str, user: &str, uid: u32) -> Result<Vec<(u32, u32)>, Error> {
+fn subordinate(file: &str, user: &str, uid: u32) -> Vec<(u32, u32)> {
     let text = fs::read_to_string(file).unwrap_or_default();
-    let ranges = parse_subordinate(&text, user, uid);
-    if ranges.is_empty() {
-        return Err(Error::setting(
-            "rootless mode",
-            format!(
-                "{file} has no line for {user}; as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
-            ),
-        ));
+    parse_subordinate(&text, user, uid)
+}
+
+/// Says what a user without subordinate ids misses.
+pub(crate) fn warn_of_one_user() {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    if is_inside() && map.split_whitespace().nth(2) == Some("1") && map.lines().count() == 1 {
+        tracing::warn!(
+            "no subordinate ids: virtual machines have all users, processes only root, who \
+             owns every file of theirs; to change that, as root: usermod --add-subuids \
+             100000-165535 --add-subgids 100000-165535 NAME, and pull images again after the next boot"
+        );
     }
-    Ok(ranges)
 }
 
 fn parse_subordinate(text: &str, user: &str, uid: u32) -> Vec<(u32, u32)> {

@@ -44,6 +44,7 @@ pub(crate) fn run(args: Args) -> Result<(), Error> {
         return rootless::enter(&settings);
     }
     log(&settings)?;
+    rootless::warn_of_one_user();
     // Nothing here is bound by the processor: what is, runs on blocking threads.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

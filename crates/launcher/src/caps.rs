@@ -103,21 +103,24 @@ impl Sets {
 pub(crate) fn become_user(identity: &Identity) -> Step<()> {
     rustix::thread::set_keep_capabilities(true)
         .during(Stage::Credentials, || "keep the capabilities")?;
+    let mapped = |what: &str, id: &dyn std::fmt::Display| {
+        format!("change to {what} {id} (is it mapped in the container's user namespace?)")
+    };
     let gid = Gid::from_raw(identity.gid);
     let uid = Uid::from_raw(identity.uid);
     let groups: Vec<_> = identity.groups.iter().copied().map(Gid::from_raw).collect();
     match rustix::thread::set_thread_groups(&groups) {
-        // An ordinary user's namespace, which may not change groups and has none to give up.
-        Err(Errno::PERM) if groups.is_empty() => {}
-        set => set.during(Stage::Credentials, || "set the additional groups")?,
+        // An ordinary user's namespace, which may not change groups and has none to give up. Its root
+        // has no use for those that an image's root is in.
+        Err(Errno::PERM) if groups.is_empty() || identity.uid == 0 => {}
+        set => set.during(Stage::Credentials, || {
+            mapped("additional groups", &format_args!("{:?}", identity.groups))
+        })?,
     }
-    let mapped = |what: &str, id| {
-        format!("change to {what} {id} (is it mapped in the container's user namespace?)")
-    };
     rustix::thread::set_thread_res_gid(gid, gid, gid)
-        .during(Stage::Credentials, || mapped("gid", identity.gid))?;
+        .during(Stage::Credentials, || mapped("gid", &identity.gid))?;
     rustix::thread::set_thread_res_uid(uid, uid, uid)
-        .during(Stage::Credentials, || mapped("uid", identity.uid))
+        .during(Stage::Credentials, || mapped("uid", &identity.uid))
 }
 
 fn bit(capability: &Capability) -> CapabilitySet {

@@ -95,6 +95,20 @@ fn in_user_namespace() -> bool {
     map.split_whitespace().ne(["0", "0", "4294967295"])
 }
 
+/// Whether there is no user here but root: an ordinary user has no subordinate ids.
+pub(crate) fn has_one_user() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.lines().count() == 1 && map.split_whitespace().nth(2) == Some("1")
+}
+
+/// Whose files become that are unpacked here.
+pub(crate) fn owners() -> coracle_archive::Owners {
+    match has_one_user() {
+        true => coracle_archive::Owners::Fixed { uid: 0, gid: 0 },
+        false => coracle_archive::Owners::Archived,
+    }
+}
+
 fn swap_accounting() -> bool {
     let v1 = "/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes";
     let v2 = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();

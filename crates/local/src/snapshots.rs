@@ -30,6 +30,7 @@ impl Snapshots {
     pub(crate) fn open(config: &Config) -> Result<Self> {
         let options = Options {
             rootless: config.host.rootless,
+            owners: crate::host::owners(),
             ..Default::default()
         };
         let inner = coracle_snapshot::Snapshots::open(&config.data_root.join("snapshots"), options)

@@ -18,8 +18,8 @@ use rustix::process::Signal;
 pub(crate) struct User {
     /// The user's and the group's number.
     pub(crate) id: u32,
-    /// The first of 65536 subordinate ones.
-    pub(crate) subordinate: u32,
+    /// The first of 65536 subordinate ones, if there are any.
+    pub(crate) subordinate: Option<u32>,
     /// Flags of the daemon.
     pub(crate) flags: &'static [&'static str],
     /// What is to be beside it.
@@ -31,7 +31,7 @@ const TOOLS: [&str; 6] = [
 ];
 
 /// Makes the user in a copy of /etc, and a device for taps. `$1` is the directory, `$2` the user, `$3`
-/// the first subordinate id.
+/// the first subordinate id, or 0.
 const STAGE: &str = r#"
     ip link set lo up
     mkdir -p "$1/etc" "$1/dev" "$1/home" "$1/run"
@@ -40,8 +40,8 @@ const STAGE: &str = r#"
     cp -a /etc/. "$1/etc/"
     echo "rootless:x:$2:$2::$1/home:/bin/sh" >>"$1/etc/passwd"
     echo "rootless:x:$2:" >>"$1/etc/group"
-    echo "rootless:$3:65536" >"$1/etc/subuid"
-    echo "rootless:$3:65536" >"$1/etc/subgid"
+    test "$3" = 0 || echo "rootless:$3:65536" >"$1/etc/subuid"
+    test "$3" = 0 || echo "rootless:$3:65536" >"$1/etc/subgid"
     mount --bind "$1/etc" /etc
     mount -t tmpfs -o dev,mode=755 dev "$1/dev"
     mknod -m 666 "$1/dev/tun" c 10 200
@@ -92,7 +92,7 @@ impl Rootless {
             .args(["--mount", "--net", "--propagation", "private"])
             .args(["sh", "-euc", STAGE, "stage"])
             .arg(&dir)
-            .args([user.id.to_string(), user.subordinate.to_string()])
+            .args([user.id, user.subordinate.unwrap_or(0)].map(|id| id.to_string()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -197,7 +197,8 @@ impl Rootless {
 
     /// All processes of the user, those in containers too.
     pub(crate) fn processes(&self) -> Vec<i32> {
-        let subordinate = self.user.subordinate..self.user.subordinate + 65_536;
+        let subordinate = self.user.subordinate.map(|first| first..first + 65_536);
+        let subordinate = subordinate.unwrap_or_default();
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         pids.filter(|pid| is_alive(*pid))

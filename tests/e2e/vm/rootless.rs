@@ -15,29 +15,14 @@ use crate::rootless::user::{Rootless, User, is_alive, owner};
 
 const USER: u32 = 61_235;
 const SUBORDINATE: u32 = 600_000;
+/// The user of the second test.
+const ALONE: u32 = 61_236;
 
 #[test]
 fn an_ordinary_users_machines() {
-    if let Some(why) = super::obstacle() {
-        eprintln!("skipped: {why}");
-        return;
-    }
-    let Some(kernel) = super::kernel() else {
-        eprintln!("skipped: there is no kernel for virtual machines; run fixtures/kernel");
+    let Some(mut d) = daemon(USER, Some(SUBORDINATE)) else {
         return;
     };
-    let user = User {
-        id: USER,
-        subordinate: SUBORDINATE,
-        flags: &["--accelerator", "tcg", "--default-runtime", "vm"],
-        programs: vec![super::agent(), fixture::binary("coracle")],
-    };
-    let Some(mut d) = Rootless::start(user) else {
-        return;
-    };
-    install(&d, &kernel);
-    let image = fixture("busybox").join("docker.tar");
-    d.ok(&["load", "-q", "-i", &image.to_string_lossy()]);
 
     isolation(&d);
     files(&d);
@@ -58,8 +43,73 @@ fn an_ordinary_users_machines() {
     d.end();
 }
 
+/// A user whom nobody gave further ids: a machine has all that its kernel has, a process none.
+#[test]
+fn machines_without_subordinate_ids() {
+    let Some(mut d) = daemon(ALONE, None) else {
+        return;
+    };
+    assert!(d.log().contains("no subordinate ids"), "{}", d.log());
+    let script = "touch /own; chown 33:44 /own; id -u >/id";
+    d.ok(&["run", "--name", "first", "busybox", "sh", "-c", script]);
+    d.ok(&["commit", "first", "owned"]);
+    let stat = ["owned", "stat", "-c", "%u %g", "/own"];
+    let run = |runtime| [&["run", "--rm", "--runtime", runtime], &stat[..]].concat();
+    assert_eq!(d.ok(&run("vm")), "33 44");
+    assert_eq!(d.ok(&run("process")), "0 0");
+    assert_eq!(
+        d.ok(&["run", "--rm", "-u", "33", "busybox", "id", "-u"]),
+        "33"
+    );
+    let process = ["run", "--rm", "--runtime", "process", "-u", "33", "busybox"];
+    d.docker(&process).code(125).says("is it mapped");
+    let process = [
+        "run", "--rm", "--runtime", "process", "--group-add", "5", "busybox",
+    ];
+    d.docker(&process).code(125).says("subordinate ids");
+
+    let shared = d.dir().join("home/shared");
+    output::run(d.as_user(Path::new("mkdir")).arg(&shared), b"").ok();
+    let bind = format!("{}:/shared", shared.display());
+    let script = "echo rootless >/shared/index.html; exec httpd -f -h /shared -p 80";
+    let web = ["run", "-d", "--name", "web", "-p", "8088:80", "-v", &bind];
+    d.ok(&[&web[..], &["busybox", "sh", "-c", script]].concat());
+    wait_until("it serves", || {
+        d.get("127.0.0.1:8088").as_deref() == Some("rootless\n")
+    });
+    assert_eq!(
+        fs::metadata(shared.join("index.html")).unwrap().uid(),
+        ALONE
+    );
+    assert_eq!(owner(pid(&d, "web")), Some(ALONE));
+    d.ok(&["rm", "-f", "web", "first"]);
+    d.end();
+}
+
+/// A user's daemon of virtual machines, with their kernel and template.
+fn daemon(id: u32, subordinate: Option<u32>) -> Option<Rootless> {
+    if let Some(why) = super::obstacle() {
+        eprintln!("skipped: {why}");
+        return None;
+    }
+    let Some(kernel) = super::kernel() else {
+        eprintln!("skipped: there is no kernel for virtual machines; run fixtures/kernel");
+        return None;
+    };
+    let d = Rootless::start(User {
+        id,
+        subordinate,
+        flags: &["--accelerator", "tcg", "--default-runtime", "vm"],
+        programs: vec![super::agent(), fixture::binary("coracle")],
+    })?;
+    install(&d, id, &kernel);
+    let image = fixture("busybox").join("docker.tar");
+    d.ok(&["load", "-q", "-i", &image.to_string_lossy()]);
+    Some(d)
+}
+
 /// The user's own `coracle` installs a kernel, and a template is made.
-fn install(d: &Rootless, kernel: &Path) {
+fn install(d: &Rootless, user: u32, kernel: &Path) {
     // The user may not see the one that the tests have.
     let copy = d.dir().join("kernel");
     let copied = Command::new("cp").arg("-rL").args([kernel, &copy]).status();
@@ -75,7 +125,7 @@ fn install(d: &Rootless, kernel: &Path) {
     });
     // A template is a machine's memory.
     let data = fs::metadata(&machines).unwrap();
-    assert_eq!((data.mode() & 0o777, data.uid()), (0o700, USER));
+    assert_eq!((data.mode() & 0o777, data.uid()), (0o700, user));
 }
 
 /// Each has a kernel, and on the host namespaces and a user of its own.
@@ -177,6 +227,13 @@ fn limits(d: &Rootless) {
     d.docker(&[&flags[..], &eats].concat()).code(137);
     assert_eq!(inspect(d, "big", "{{.State.OOMKilled}}"), "true");
     d.ok(&["rm", "big"]);
+    d.ok(&[
+        "run", "-d", "--name", "grows", "-m", "64m", "busybox", "sleep", "1000",
+    ]);
+    d.ok(&["update", "-m", "100m", "--memory-swap", "200m", "grows"]);
+    let limit = ["exec", "grows", "cat", "/sys/fs/cgroup/memory.max"];
+    assert_eq!(d.ok(&limit), (100_u32 << 20).to_string());
+    d.ok(&["rm", "-f", "grows"]);
 }
 
 /// Names, addresses on two networks, and ports; all of it outlives the daemon.

@@ -154,6 +154,12 @@ fn make(
     if machine::is_machine(&record.host_config) {
         machine::check::check(&record.host_config)?;
         machine::check::layer_size(&record.host_config, engine.config.machine.layer)?;
+    } else if !record.host_config.group_add.is_empty() && crate::host::has_one_user() {
+        return Err(RuntimeError::InvalidArgument(
+            "option GroupAdd is not supported by the runtime \"process\" without subordinate ids; \
+             use --runtime vm"
+                .into(),
+        ));
     }
     let dirs = engine.dirs(&record.id);
     bundle::log_config(engine, &record, &dirs)?;

@@ -263,7 +263,7 @@ pub(crate) async fn write(
                 };
                 Owners::Fixed { uid, gid }
             }
-            None => Owners::Archived,
+            None => crate::host::owners(),
         };
         let options = coracle_archive::copy::ExtractOptions {
             limits: Limits::default(),
