@@ -20,6 +20,7 @@ mod platform;
 mod pods;
 mod process;
 mod rootless;
+mod secrets;
 mod security;
 mod streams;
 

@@ -17,6 +17,7 @@ pub mod http;
 pub mod leak;
 pub mod netns;
 pub mod output;
+pub mod plain;
 pub mod registry;
 pub mod terminal;
 

@@ -27,6 +27,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// Values of secrets pass through buffers that nobody else overwrites.
+#[global_allocator]
+static ALLOCATOR: coracle_wipe::Wiping = coracle_wipe::Wiping;
+
 fn main() -> ExitCode {
     allocator::limit_arenas();
     let args = settings::Args::parse();

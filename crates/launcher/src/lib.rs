@@ -55,4 +55,5 @@ mod wire;
 pub use error::{Error, Failure, Kind, Stage};
 pub use helper::run_if_helper;
 pub use launch::{Created, Helper, Process, create, exec};
+pub use mounts::detached;
 pub use request::{ExecRequest, InitRequest, Rootfs, Stdio};

@@ -49,11 +49,9 @@ impl State {
                 spec.driver
             )));
         }
-        if let Some(option) = spec.driver_opts.keys().next() {
-            return Err(RuntimeError::InvalidArgument(format!(
-                "volume option {option:?} is not supported: only plain local volumes are"
-            )));
-        }
+        coracle_spec::VolumeBacking::parse(&spec.driver_opts).map_err(|error| {
+            RuntimeError::InvalidArgument(format!("create {}: {error}", spec.name))
+        })?;
         let anonymous = anonymous || spec.name.is_empty();
         let name = if spec.name.is_empty() {
             ident::new_id()

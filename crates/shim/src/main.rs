@@ -48,6 +48,10 @@ use tokio::signal::unix::signal;
 use container::Container;
 use setup::Inherited;
 
+/// Secrets of machines pass through buffers that nobody else overwrites.
+#[global_allocator]
+static ALLOCATOR: coracle_wipe::Wiping = coracle_wipe::Wiping;
+
 fn main() -> ExitCode {
     coracle_launcher::run_if_helper();
     coracle_vmm::run_if_helper();

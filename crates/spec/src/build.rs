@@ -223,7 +223,9 @@ fn propagation(mounts: &[ResolvedMount]) -> Option<String> {
     let asked = |words: &[&str]| {
         mounts.iter().any(|mount| match &mount.kind {
             crate::MountKind::Bind { propagation, .. } => words.contains(&propagation.as_str()),
-            crate::MountKind::Tmpfs { .. } | crate::MountKind::Handed { .. } => false,
+            crate::MountKind::Tmpfs { .. }
+            | crate::MountKind::FileSystem { .. }
+            | crate::MountKind::Handed { .. } => false,
         })
     };
     if asked(&["shared", "rshared"]) {

@@ -26,6 +26,7 @@ mod process;
 mod resources;
 mod security;
 mod update;
+mod volume;
 
 pub use build::{Inputs, Namespace, Namespaces, build};
 pub use capabilities::capabilities;
@@ -39,6 +40,7 @@ pub use process::exec_process;
 pub use resources::resources;
 pub use security::{SeccompChoice, SecurityOptions};
 pub use update::overlay;
+pub use volume::VolumeBacking;
 
 /// What the host can do, as far as a specification depends on it.
 #[derive(Clone, Debug, Default)]

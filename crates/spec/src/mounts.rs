@@ -27,6 +27,15 @@ pub enum MountKind {
         /// Mount options, checked by [`tmpfs_options`].
         options: Vec<String>,
     },
+    /// A file system of its own, mounted in the container alone.
+    FileSystem {
+        /// Its type.
+        kind: String,
+        /// Its options.
+        options: Vec<String>,
+        /// It is mounted before the container's namespaces are entered: by the host's network.
+        by_host: bool,
+    },
     /// A file of the file system that the launcher is handed beside the specification, by its name
     /// there: a secret's. Always read-only.
     Handed {
@@ -162,6 +171,16 @@ pub(crate) struct Private {
 pub(crate) fn user_mount(given: &ResolvedMount) -> Result<Mount, SpecError> {
     let destination = given.destination.to_string_lossy();
     match &given.kind {
+        MountKind::FileSystem {
+            kind,
+            options,
+            by_host,
+        } => {
+            let mut options: Vec<&str> = options.iter().map(String::as_str).collect();
+            options.extend(given.read_only.then_some("ro"));
+            options.extend(by_host.then_some("X-coracle.host"));
+            mount(&destination, kind, &given.source, &options)
+        }
         MountKind::Handed { file } => {
             let file = format!("X-coracle.handed={file}");
             let options = ["bind", "rprivate", "ro", "nosuid", "nodev", "noexec", &file];

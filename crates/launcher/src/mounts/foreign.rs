@@ -29,11 +29,14 @@ pub(crate) fn clone_all(
     filesystem: Option<&OwnedFd>,
 ) -> Step<Vec<Option<OwnedFd>>> {
     let one = |mount: &Mount| {
+        let options =
+            Options::of(mount).map_err(|error| Failure::new(Stage::Mounts, error.to_string()))?;
+        if options.by_host {
+            return super::by_host(mount, &options).map(Some);
+        }
         let Some((process, inside)) = mount.source().as_deref().and_then(parse) else {
             return Ok(None);
         };
-        let options =
-            Options::of(mount).map_err(|error| Failure::new(Stage::Mounts, error.to_string()))?;
         let (Some(depth), None) = (options.bind, options.subdir) else {
             return Ok(None);
         };

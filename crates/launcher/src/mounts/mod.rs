@@ -161,6 +161,10 @@ fn prepare_one(
         };
         return Ok(Prepared::new(bound, place, Kind::Bind));
     }
+    if let Some(made) = copy {
+        propagate(&made, &options)?;
+        return Ok(Prepared::new(made, place, Kind::Other));
+    }
     if kind == "cgroup" || kind == "cgroup2" {
         return cgroups::prepare(place, &options, &sight.hierarchies, sight.own_cgroup);
     }
@@ -205,6 +209,31 @@ fn prepare_one(
     prepared.late = late;
     prepared.copy_up = options.copy_up;
     Ok(prepared)
+}
+
+/// The file system of a mount that is made before the namespaces are entered.
+pub(crate) fn by_host(mount: &Mount, options: &Options) -> Step<OwnedFd> {
+    let kind = mount.typ().as_deref().unwrap_or_default();
+    let source = mount.source().as_deref();
+    new_filesystem(kind, source, &options.data, options.attributes)
+        .during(Stage::Mounts, || format!("mount {kind}"))
+        .map_err(|failure| {
+            described(
+                failure,
+                source.unwrap_or(Path::new("")),
+                mount.destination(),
+            )
+        })
+}
+
+/// Mounts the file system that a mount with the option `X-coracle.host` asks for, nowhere: for those
+/// who don't give it to a container by its mount namespace.
+///
+/// # Errors
+/// What the kernel says, in Docker's words.
+pub fn detached(mount: &Mount) -> Result<OwnedFd, crate::Error> {
+    let options = Options::of(mount)?;
+    by_host(mount, &options).map_err(crate::Error::Failed)
 }
 
 /// A new file system, mounted nowhere.

@@ -17,6 +17,8 @@ const NOSYMFOLLOW: u64 = libc::MOUNT_ATTR_NOSYMFOLLOW;
 const SUBDIR: &str = "X-mount.subdir=";
 /// Names what to bind of the file system that was handed over with the request.
 const HANDED: &str = "X-coracle.handed=";
+/// Mounts a file system before the namespaces are entered.
+const HOST: &str = "X-coracle.host";
 /// The three access time modes are one field of the attributes, not bits.
 const ATIME: u64 = libc::MOUNT_ATTR__ATIME;
 const RELATIME: u64 = libc::MOUNT_ATTR_RELATIME;
@@ -64,6 +66,8 @@ pub(crate) struct Options {
     pub(crate) subdir: Option<PathBuf>,
     /// Bind this file of the file system that was handed over, instead of the source.
     pub(crate) handed: Option<String>,
+    /// Mount it before the container's namespaces are entered, by the host's network.
+    pub(crate) by_host: bool,
     /// Attributes of the mount itself.
     pub(crate) attributes: Attributes,
     /// Attributes of the mount and all below it.
@@ -111,6 +115,7 @@ impl Options {
                     "bind" => self.bind = self.bind.or(Some(Depth::One)),
                     "rbind" => self.bind = Some(Depth::Tree),
                     "tmpcopyup" => self.copy_up = true,
+                    HOST => self.by_host = true,
                     _ if option.starts_with(SUBDIR) => {
                         self.subdir = option.strip_prefix(SUBDIR).map(PathBuf::from);
                     }
@@ -174,6 +179,9 @@ impl Options {
                     "mounts[{place}]: X-mount.subdir must be a relative path"
                 )));
             }
+        }
+        if self.by_host && self.bind.is_some() {
+            return unsupported("option X-coracle.host of a bind mount");
         }
         if let Some(handed) = &self.handed {
             if self.bind.is_none() || self.subdir.is_some() {

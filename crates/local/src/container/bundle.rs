@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::machine;
 use crate::networks::Joined;
 use crate::secrets;
+use crate::volumes;
 
 /// The task of a container that has joined its networks, and its first process.
 pub(crate) fn task(
@@ -26,7 +27,7 @@ pub(crate) fn task(
     let mut mounts: Vec<ResolvedMount> = record
         .mounts
         .iter()
-        .map(|mount| resolve(engine, mount))
+        .map(|mount| resolve(engine, &record.id, mount))
         .collect::<Result<_>>()?;
     mounts.extend(system_files(engine, record));
     mounts.extend(shared_memory(engine, record)?);
@@ -182,8 +183,11 @@ fn shared_memory(engine: &Engine, record: &Record) -> Result<Option<ResolvedMoun
     Ok(Some(ResolvedMount::bind(source, "/dev/shm", false)))
 }
 
-fn resolve(engine: &Engine, mount: &MountRecord) -> Result<ResolvedMount> {
+fn resolve(engine: &Engine, container: &str, mount: &MountRecord) -> Result<ResolvedMount> {
     let point = &mount.point;
+    if point.kind == "volume" {
+        return volumes::mount(engine, container, mount);
+    }
     let kind = match point.kind.as_str() {
         "tmpfs" => MountKind::Tmpfs {
             options: mount.tmpfs.clone(),
@@ -194,17 +198,9 @@ fn resolve(engine: &Engine, mount: &MountRecord) -> Result<ResolvedMount> {
             recursive_read_only: mount.recursive_read_only,
         },
     };
-    let source = match point.kind.as_str() {
-        "volume" => {
-            // For the message: the launcher finds it again, and just as safely.
-            engine.volumes.open_part(&point.name, &mount.subpath)?;
-            engine.volumes.directory(&point.name)?
-        }
-        _ => PathBuf::from(&point.source),
-    };
     Ok(ResolvedMount {
         kind,
-        source,
+        source: PathBuf::from(&point.source),
         subpath: mount.subpath.clone(),
         destination: PathBuf::from(&point.destination),
         read_only: !point.rw,

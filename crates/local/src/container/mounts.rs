@@ -8,6 +8,7 @@ use coracle_runtime::container::MountPoint;
 use coracle_runtime::spec::{ContainerConfig, HostConfig, Mount};
 use coracle_runtime::volume::VolumeSpec;
 use coracle_runtime::{Result, RuntimeError};
+use coracle_spec::VolumeBacking;
 
 use super::record::MountRecord;
 use crate::engine::Engine;
@@ -95,7 +96,7 @@ pub(crate) fn resolve(
             &destination,
             true,
             true,
-            BTreeMap::new(),
+            VolumeSpec::default(),
             resolved,
         )?;
         all.insert(destination, mount);
@@ -144,7 +145,7 @@ fn parse_bind(engine: &Engine, text: &str, resolved: &mut Resolved) -> Result<Mo
             &target,
             writable,
             copy,
-            BTreeMap::new(),
+            VolumeSpec::default(),
             resolved,
         )?;
         options.clone_into(&mut mount.point.mode);
@@ -191,14 +192,7 @@ fn long_form(engine: &Engine, mount: &Mount, resolved: &mut Resolved) -> Result<
         "bind" => bind(mount, &target),
         "volume" => {
             let options = mount.volume_options.clone().unwrap_or_default();
-            if let Some(driver) = &options.driver_config
-                && (!matches!(driver.name.as_str(), "" | "local") || !driver.options.is_empty())
-            {
-                return Err(invalid(format!(
-                    "volume driver {:?} with options is not supported: only plain local volumes are",
-                    driver.name
-                )));
-            }
+            let driver = options.driver_config.clone().unwrap_or_default();
             if !volumes::is_local(&options.subpath) {
                 return Err(invalid(
                     "invalid mount config for type \"volume\": subpath must be a relative path \
@@ -218,7 +212,12 @@ fn long_form(engine: &Engine, mount: &Mount, resolved: &mut Resolved) -> Result<
                 &target,
                 !mount.read_only,
                 !options.no_copy && options.subpath.is_empty(),
-                options.labels,
+                VolumeSpec {
+                    labels: options.labels,
+                    driver: driver.name,
+                    driver_opts: driver.options,
+                    ..VolumeSpec::default()
+                },
                 resolved,
             )?;
             made.subpath = options.subpath;
@@ -291,14 +290,13 @@ fn volume(
     target: &str,
     writable: bool,
     copy: bool,
-    labels: BTreeMap<String, String>,
+    given: VolumeSpec,
     resolved: &mut Resolved,
 ) -> Result<MountRecord> {
     let anonymous = name.is_empty();
     let spec = VolumeSpec {
         name: name.to_owned(),
-        labels,
-        ..Default::default()
+        ..given
     };
     let (volume, new, hold) = engine.volumes.create_for(&resolved.container, spec)?;
     resolved.holds.push(hold);
@@ -308,7 +306,12 @@ fn volume(
             resolved.made.push(volume.name.clone());
         }
     }
-    if copy {
+    // What is in a file system is there while a container has it mounted.
+    let is_directory = !matches!(
+        engine.volumes.backing(&volume.name)?,
+        VolumeBacking::FileSystem { .. }
+    );
+    if copy && is_directory {
         resolved.fill.push((volume.name.clone(), target.to_owned()));
     }
     let mut mount = record("volume", &volume.mountpoint, target, writable)?;

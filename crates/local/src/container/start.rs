@@ -52,6 +52,8 @@ impl Actor {
             self.backoff = super::restart::Backoff::default();
         }
         self.run.stopped_by_user = false;
+        let engine = self.engine.clone();
+        let _mounting = engine.volumes.mounting(&self.record.mounts).await;
         match self.launch().await {
             Ok(started) => {
                 self.started(started).await;

@@ -202,14 +202,7 @@ impl Resolved {
             }
             "volume" => {
                 let options = mount.volume_options.clone().unwrap_or_default();
-                if let Some(driver) = &options.driver_config
-                    && (!matches!(driver.name.as_str(), "" | "local") || !driver.options.is_empty())
-                {
-                    return Err(invalid(format!(
-                        "volume driver {:?} with options is not supported: only plain local volumes are",
-                        driver.name
-                    )));
-                }
+                let driver = options.driver_config.clone().unwrap_or_default();
                 if mount.source.starts_with('/') {
                     return Err(invalid(format!(
                         "invalid mount config for type \"volume\": invalid mount path: '{}' mount path must be a volume's name",
@@ -222,6 +215,8 @@ impl Resolved {
                 let spec = VolumeSpec {
                     name: mount.source.clone(),
                     labels: options.labels,
+                    driver: driver.name,
+                    driver_opts: driver.options,
                     ..VolumeSpec::default()
                 };
                 let fill = (!options.no_copy).then_some(image);

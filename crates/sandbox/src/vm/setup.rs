@@ -41,6 +41,8 @@ use crate::SandboxError;
 
 /// The guest's directory for what belongs to containers.
 pub(crate) const GUEST: &str = "/run/coracle";
+/// The mark of a file system that is mounted by the host.
+const BY_HOST: &str = "X-coracle.host";
 /// The mark of a mount of a part of its source (`spec`'s way of saying it).
 const SUBDIR: &str = "X-mount.subdir=";
 /// The most bytes of a file that is copied into the guest.
@@ -127,6 +129,8 @@ pub(crate) fn plan(
                 },
             )?;
             plan.add_secret(secret);
+        } else if is_by_host(mount) {
+            plan.carry_filesystem(number, mount)?;
         } else if is_bind(mount) {
             plan.carry(number, mount, &machine.copies, place)?;
         }
@@ -275,7 +279,33 @@ fn is_bind(mount: &Mount) -> bool {
         || options(mount).any(|option| matches!(option, "bind" | "rbind"))
 }
 
+/// A file system that the guest can't mount by itself.
+fn is_by_host(mount: &Mount) -> bool {
+    options(mount).any(|option| option == BY_HOST)
+}
+
 impl Plan {
+    /// Mounts a file system for this machine alone, and shares it with the guest.
+    fn carry_filesystem(&mut self, number: usize, mount: &mut Mount) -> Result<()> {
+        let file = coracle_launcher::detached(mount)
+            .map_err(|error| SandboxError::new(ErrorKind::InvalidArgument, error.to_string()))?;
+        let read_only = options(mount).any(|option| option == "ro");
+        let target = format!("{GUEST}/shares/{number}");
+        self.setup.shares.push(Share {
+            target: target.clone(),
+            is_dir: true,
+            read_only,
+        });
+        let mut options = ServeOptions::default();
+        options.read_only = read_only;
+        self.shares.push(Source { file, options });
+        let access = if read_only { "ro" } else { "rw" };
+        mount.set_options(Some(vec!["bind".into(), "rprivate".into(), access.into()]));
+        mount.set_typ(Some("bind".into()));
+        mount.set_source(Some(target.into()));
+        Ok(())
+    }
+
     fn add_secret(&mut self, secret: File) {
         let files = self.setup.files.iter();
         let size: usize = files.map(|file| file.data.len()).sum();

@@ -77,6 +77,18 @@ pub(super) async fn bad_ones_are_refused(s: Subject) {
         ..s.volume_spec()
     };
     refused!(s.runtime.create_volume(spec).await, NotFound, "nosuch");
+    for (option, value, words) in [
+        ("nonsense", "1", "invalid option: \"nonsense\""),
+        ("type", "tmpfs", "missing required option: \"device\""),
+        ("device", "/x", "missing required option: \"type\""),
+        ("o", "bind", "missing required option: \"device\""),
+    ] {
+        let spec = VolumeSpec {
+            driver_opts: [(option.to_owned(), value.to_owned())].into(),
+            ..s.volume_spec()
+        };
+        refused!(s.runtime.create_volume(spec).await, InvalidArgument, words);
+    }
     let unnamed = VolumeSpec {
         labels: s.labels(),
         ..VolumeSpec::default()

@@ -1,4 +1,5 @@
-//! Volumes: directories under the data root that outlive containers.
+//! Volumes: directories under the data root that outlive containers, directories of the host's, and
+//! file systems that are mounted for the containers that use them.
 //!
 //! `volumes/<name>/volume.json` and `volumes/<name>/_data`. A directory without the file is a
 //! creation that was cut short, one that begins with a dot a removal; both are cleared away at the
@@ -11,25 +12,29 @@
 //! start at the latest, unless the container was removed without its volumes: then it is
 //! [disowned](Volumes::disown) first.
 
+mod memory;
+mod part;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coracle_runtime::volume::{Volume, VolumeSpec};
 use coracle_runtime::{Result, RuntimeError};
+use coracle_spec::VolumeBacking;
 use jiff::Timestamp;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::container::names::Containers;
 use crate::container::record::{Dirs, MountRecord, Record};
 use crate::durable::{self, Durability};
 use crate::ident;
+
+pub(crate) use memory::mount;
+pub(crate) use part::is_local;
 
 const FILE: &str = "volume.json";
 const DATA: &str = "_data";
@@ -81,6 +86,8 @@ impl Drop for Hold {
 #[derive(Debug)]
 pub(crate) struct Volumes {
     root: PathBuf,
+    /// Held while containers with volumes in memory start.
+    starting: memory::Starting,
     table: Arc<Mutex<Table>>,
 }
 
@@ -120,6 +127,7 @@ impl Volumes {
         };
         Ok(Self {
             root,
+            starting: Default::default(),
             table: Arc::new(Mutex::new(table)),
         })
     }
@@ -144,6 +152,16 @@ impl Volumes {
             ref_count: None,
             size: None,
         }
+    }
+
+    /// What a volume is made of.
+    pub(crate) fn backing(&self, name: &str) -> Result<VolumeBacking> {
+        let table = self.lock();
+        let saved = table
+            .volumes
+            .get(name)
+            .ok_or_else(|| no_such_volume(name))?;
+        Ok(VolumeBacking::parse(&saved.options)?)
     }
 
     pub(crate) fn list(&self) -> Vec<Volume> {
@@ -211,11 +229,9 @@ impl Volumes {
                 spec.driver
             )));
         }
-        if let Some(option) = spec.driver_opts.keys().next() {
-            return Err(RuntimeError::InvalidArgument(format!(
-                "volume option {option:?} is not supported: only plain local volumes are"
-            )));
-        }
+        VolumeBacking::parse(&spec.driver_opts).map_err(|error| {
+            RuntimeError::InvalidArgument(format!("create {}: {error}", spec.name))
+        })?;
         let anonymous = spec.name.is_empty();
         let name = if anonymous {
             ident::new_id()
@@ -373,80 +389,6 @@ impl Volumes {
             // In this order: one that is being removed loses its file first.
             .find(|id| containers.get(id).is_none() && Record::is_there(&dirs(id)))
     }
-
-    /// The directory of a whole volume. Only the daemon can write above it.
-    pub(crate) fn directory(&self, name: &str) -> Result<PathBuf> {
-        if self.lock().volumes.contains_key(name) {
-            Ok(self.data(name))
-        } else {
-            Err(no_such_volume(name))
-        }
-    }
-
-    /// Opens (`O_PATH`) a volume, or what is in it by a path that no link leads out of. A container
-    /// may change the links at any time, so what is found is good only as long as it is open.
-    pub(crate) fn open_part(&self, name: &str, subpath: &str) -> Result<OwnedFd> {
-        let failed = |errno: Errno| {
-            RuntimeError::InvalidArgument(match errno {
-                Errno::XDEV => {
-                    format!("invalid volume subpath {subpath:?}: it leads out of the volume")
-                }
-                errno => format!(
-                    "cannot access path {subpath:?} in volume {name}: {}",
-                    io::Error::from(errno)
-                ),
-            })
-        };
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let directory = flags | OFlags::DIRECTORY;
-        let data = rustix::fs::open(self.directory(name)?, directory, Mode::empty());
-        let data = data.map_err(failed)?;
-        if subpath.is_empty() {
-            return Ok(data);
-        }
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        // EAGAIN: something was renamed while `..` was resolved.
-        let mut result = Err(Errno::AGAIN);
-        for _ in 0..16 {
-            result = rustix::fs::openat2(&data, subpath, flags, Mode::empty(), resolve);
-            if !matches!(result, Err(Errno::AGAIN | Errno::INTR)) {
-                break;
-            }
-        }
-        result.map_err(failed)
-    }
-
-    /// Bytes on disk, each inode once.
-    pub(crate) fn size(&self, name: &str) -> u64 {
-        let mut seen = std::collections::HashSet::new();
-        let mut total = 0_u64;
-        let mut queue = vec![self.data(name)];
-        while let Some(directory) = queue.pop() {
-            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-                let Ok(meta) = entry.metadata() else { continue };
-                if meta.is_dir() {
-                    queue.push(entry.path());
-                } else if meta.nlink() == 1 || seen.insert(meta.ino()) {
-                    total = total.saturating_add(meta.len());
-                }
-            }
-        }
-        total
-    }
-}
-
-/// Whether a subpath can be one: relative, and not above the volume by its own words.
-pub(crate) fn is_local(subpath: &str) -> bool {
-    let mut depth = 0_usize;
-    Path::new(subpath).components().all(|part| match part {
-        Component::Normal(_) => {
-            depth += 1;
-            true
-        }
-        Component::CurDir => true,
-        Component::ParentDir => depth.checked_sub(1).inspect(|up| depth = *up).is_some(),
-        Component::RootDir | Component::Prefix(_) => false,
-    })
 }
 
 /// Ids of the containers that use a volume or are about to, but for one.
@@ -482,125 +424,4 @@ fn no_such_volume(name: &str) -> RuntimeError {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    fn named(name: &str) -> VolumeSpec {
-        VolumeSpec {
-            name: name.into(),
-            ..Default::default()
-        }
-    }
-
-    fn names(volumes: &Volumes) -> Vec<String> {
-        volumes
-            .list()
-            .into_iter()
-            .map(|volume| volume.name)
-            .collect()
-    }
-
-    #[test]
-    fn a_volume_of_a_container_that_is_being_created_stays() {
-        let dir = tempfile::tempdir().unwrap();
-        let containers = Containers::default();
-        let volumes = Volumes::open(dir.path()).unwrap();
-        let (_, new, hold) = volumes.create_for("c1", named("data")).unwrap();
-        assert!(new);
-        let second = volumes.hold("c2", "data").unwrap();
-        for hold in [hold, second] {
-            let refused = volumes.remove(&containers, "data", true).unwrap_err();
-            let wanted = format!("volume is in use - [{}", hold.container);
-            assert!(refused.to_string().contains(&wanted), "{refused}");
-        }
-        assert!(volumes.remove(&containers, "data", false).unwrap());
-        assert!(volumes.hold("c2", "data").is_err());
-        assert!(!volumes.remove(&containers, "data", true).unwrap());
-        // Its own hold is no obstacle for a creation that is undone.
-        let (volume, _, _hold) = volumes.create_for("c1", named("")).unwrap();
-        volumes.remove_unused(&containers, &volume.name, "c1");
-        assert!(names(&volumes).is_empty());
-        assert_eq!(fs::read_dir(dir.path().join("volumes")).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn anonymous_volumes_go_with_their_container_even_late() {
-        let dir = tempfile::tempdir().unwrap();
-        let containers = Containers::default();
-        let volumes = Volumes::open(dir.path()).unwrap();
-        let make = |container: &str| {
-            let (volume, _, _) = volumes.create_for(container, named("")).unwrap();
-            volume.name
-        };
-        let (cut_short, kept) = (make("cut"), make("kept"));
-        volumes.create_for("cut", named("named")).unwrap();
-        let (own, _) = volumes.create(named("")).unwrap();
-        let mount = MountRecord {
-            anonymous: true,
-            point: coracle_runtime::container::MountPoint {
-                name: kept.clone(),
-                ..Default::default()
-            },
-            ..Default::default()
-        };
-        volumes.disown([&mount]).unwrap();
-        drop(volumes);
-        fs::create_dir(dir.path().join("volumes/.removed")).unwrap();
-        fs::create_dir(dir.path().join("volumes/unfinished")).unwrap();
-
-        let dirs = |id: &str| Dirs::new(dir.path(), dir.path(), id);
-        let volumes = Volumes::open(dir.path()).unwrap();
-        // A container that can't be read may be the volume's.
-        fs::create_dir_all(dirs("unreadable").root).unwrap();
-        let config = dirs("unreadable").root.join("config.json");
-        fs::write(&config, "garbage").unwrap();
-        volumes.clear_away(&containers, dirs);
-        assert!(names(&volumes).contains(&cut_short));
-        fs::remove_file(config).unwrap();
-        volumes.clear_away(&containers, dirs);
-        let mut wanted = vec!["named".to_owned(), own.name, kept];
-        wanted.sort();
-        assert_eq!(names(&volumes), wanted);
-        assert_eq!(fs::read_dir(dir.path().join("volumes")).unwrap().count(), 3);
-    }
-
-    #[test]
-    fn files_of_an_earlier_version_are_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let volume = dir.path().join("volumes/old");
-        fs::create_dir_all(volume.join(DATA)).unwrap();
-        let text = r#"{"version":1,"created":"2024-01-01T00:00:00Z","labels":{},"options":{},
-            "anonymous":true}"#;
-        fs::write(volume.join(FILE), text).unwrap();
-        let volumes = Volumes::open(dir.path()).unwrap();
-        volumes.clear_away(&Containers::default(), |id| {
-            Dirs::new(dir.path(), dir.path(), id)
-        });
-        assert_eq!(names(&volumes), ["old"]);
-    }
-
-    #[test]
-    fn no_link_leads_out_of_a_volume() {
-        let dir = tempfile::tempdir().unwrap();
-        let volumes = Volumes::open(dir.path()).unwrap();
-        volumes.create(named("data")).unwrap();
-        let data = volumes.directory("data").unwrap();
-        fs::create_dir_all(data.join("a/b")).unwrap();
-        symlink("a/b", data.join("inside")).unwrap();
-        symlink("/etc", data.join("absolute")).unwrap();
-        symlink("../../..", data.join("a/up")).unwrap();
-        for good in ["", "a/b", "inside", "a/../inside", "."] {
-            volumes.open_part("data", good).unwrap();
-        }
-        for bad in ["absolute", "a/up", "..", "a/up/etc", "/etc", "a/../.."] {
-            let error = volumes.open_part("data", bad).unwrap_err().to_string();
-            assert!(error.contains("leads out of the volume"), "{bad}: {error}");
-        }
-        let error = volumes.open_part("data", "none").unwrap_err().to_string();
-        assert!(error.contains("cannot access path \"none\""), "{error}");
-        assert!(is_local("a/../b/.") && is_local(""));
-        assert!(!is_local("a/../../b") && !is_local("/a") && !is_local(".."));
-    }
-}
+mod tests;
