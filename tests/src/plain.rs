@@ -23,7 +23,7 @@ pub fn places(directory: &Path, texts: &[&[u8]]) -> Vec<String> {
         if metadata.is_dir() {
             let listed = fs::read_dir(&path).into_iter().flatten().flatten();
             left.extend(listed.map(|entry| entry.path()));
-        } else if metadata.is_file() && fs::read(&path).is_ok_and(|bytes| has(&bytes, texts)) {
+        } else if metadata.is_file() && file_has(&path, texts) {
             found.push(path.display().to_string());
         }
     }
@@ -78,6 +78,30 @@ pub fn in_memory(pid: i32, texts: &[&[u8]]) -> Vec<String> {
         }
     }
     found
+}
+
+/// Whether a file has any of them, by its data: disks of machines are mostly holes.
+fn file_has(path: &Path, texts: &[&[u8]]) -> bool {
+    let Ok(mut file) = fs::File::open(path) else {
+        return false;
+    };
+    let mut at = 0;
+    while let Ok(from) = rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(at)) {
+        let hole = rustix::fs::seek(&file, rustix::fs::SeekFrom::Hole(from));
+        let to = hole.unwrap_or(from);
+        if to <= from {
+            break;
+        }
+        let mut bytes = vec![0; usize::try_from(to - from).unwrap_or_default()];
+        let read = file
+            .seek(SeekFrom::Start(from))
+            .and_then(|_| file.read_exact(&mut bytes));
+        if read.is_ok() && has(&bytes, texts) {
+            return true;
+        }
+        at = to;
+    }
+    false
 }
 
 fn has(bytes: &[u8], texts: &[&[u8]]) -> bool {

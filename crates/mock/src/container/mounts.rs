@@ -217,7 +217,6 @@ impl Resolved {
                     labels: options.labels,
                     driver: driver.name,
                     driver_opts: driver.options,
-                    ..VolumeSpec::default()
                 };
                 let fill = (!options.no_copy).then_some(image);
                 self.volume(engine, state, spec, &destination, rw, fill)
