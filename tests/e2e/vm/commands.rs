@@ -115,7 +115,7 @@ fn templates_are_collected(d: &Daemon) {
         assert!(all.iter().all(|one| one["Size"].as_u64() > Some(1 << 20)));
         (all.len(), in_use)
     };
-    assert_eq!(told(), (1, 1));
+    wait_until("the first one is known", || told() == (1, 1));
     // Twice: what was collected is made again when it is asked for again.
     for _ in 0..2 {
         // One as large as the default machine, and a smaller one.
