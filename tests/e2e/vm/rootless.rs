@@ -256,6 +256,9 @@ fn network(d: &mut Rootless) {
         }
         let get = ["exec", "peer", "wget", "-q", "-O", "-", "http://web/"];
         assert_eq!(d.ok(&get), "rootless");
+        let pod = ["run", "--rm", "--network", "container:web", "busybox"];
+        let get = ["wget", "-q", "-O", "-", "http://127.0.0.1/"];
+        assert_eq!(d.ok(&[&pod[..], &get].concat()), "rootless");
         d.ok(&["exec", "peer", "ping", "-c", "1", "-W", "5", "process"]);
         d.ok(&["exec", "process", "ping", "-c", "1", "-W", "5", "peer"]);
     };
