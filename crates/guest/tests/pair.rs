@@ -63,6 +63,13 @@ impl Service for Echo {
                 self.events.send(&Event::Oom { container }).await;
                 Ok(Reply::Machine(Box::default()))
             }
+            Request::Session { channel } => {
+                let mut channel = call.channel(channel)?;
+                let (member, events) = (Arc::new(Echo::default()), Events::default());
+                // Its end is the session's.
+                let _ = coracle_guest::serve(&mut channel, member, &events).await;
+                Ok(Reply::Done)
+            }
             _ => Err(Failure::new(ErrorKind::Unsupported, "not here")),
         }
     }
@@ -242,4 +249,33 @@ async fn a_new_hello_begins_anew() {
     assert_eq!(hanging.load(Ordering::SeqCst), 0);
     drop(first);
     assert!(matches!(waits.await.unwrap(), Err(Error::Gone(_))));
+}
+
+/// A conversation within a channel is one like any other; one who doesn't read holds up itself only.
+#[tokio::test]
+async fn a_session_is_a_connection_of_its_own() {
+    let (owner, ..) = pair().await;
+    let channel = owner.open_channel(Direction::Both).unwrap();
+    let id = channel.id();
+    let serving = owner.clone();
+    let session = tokio::spawn(async move { serving.session(id).await });
+    let member = Agent::connect(channel).await.unwrap();
+    assert_eq!(member.read_file("/x").await.unwrap(), b"/x");
+    let target = Target::Tcp("127.0.0.1:1".parse().unwrap());
+    let stuck = member.dial(&target).await.unwrap();
+    let (mut reader, mut writer) = stuck.into_split();
+    let data = vec![7; 3 * WINDOW];
+    let written = tokio::spawn(async move {
+        writer.write_all(&data).await.unwrap();
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(member.read_file("/y").await.unwrap(), b"/y");
+    assert_eq!(owner.read_file("/z").await.unwrap(), b"/z");
+    let mut back = vec![0; 3 * WINDOW];
+    reader.read_exact(&mut back).await.unwrap();
+    assert!(back.iter().all(|byte| *byte == 7));
+    written.await.unwrap();
+    drop((member, reader));
+    session.await.unwrap().unwrap();
+    assert_eq!(owner.read_file("/after").await.unwrap(), b"/after");
 }
