@@ -202,3 +202,45 @@ fn a_project_outlives_the_daemon() {
     p.ok(&["down", "--volumes", "--timeout", "0"]);
     assert_eq!(d.ok(&["ps", "-aq"]), "");
 }
+
+const SECRETS: &str = r#"
+name: hidden
+services:
+  reader:
+    image: busybox
+    command: ["sleep", "1000"]
+    stop_grace_period: 0s
+    environment: { WHO: nobody }
+    secrets:
+      - token
+      - { source: token, target: /etc/token, mode: 0440 }
+    configs:
+      - { source: inline, target: /etc/inline.conf }
+      - { source: given, target: /etc/given.conf }
+secrets: { token: { environment: HIDDEN_TOKEN } }
+configs:
+  inline: { content: "for ${HIDDEN_TOKEN}\n" }
+  given: { environment: HIDDEN_TOKEN }
+"#;
+
+/// Compose copies such values into the container that it has made, before it starts it.
+#[test]
+fn secrets_and_configs_of_variables_and_texts() {
+    let Some(d) = Daemon::start() else { return };
+    let Some(p) = Project::new(&d) else { return };
+    fs::write(p.dir.join("compose.yaml"), SECRETS).unwrap();
+    let file = p.file();
+    let compose = |args: &[&str]| {
+        let line = [&["compose", "--ansi", "never", "-f", &file], args].concat();
+        let mut command = d.docker_command(&line);
+        command.env("HIDDEN_TOKEN", "swordfish");
+        output::run(&mut command, b"").ok()
+    };
+    compose(&["up", "-d"]);
+    let read = |path: &str| compose(&["exec", "-T", "reader", "cat", path]);
+    assert_eq!(read("/run/secrets/token"), "swordfish");
+    assert_eq!(read("/etc/token"), "swordfish");
+    assert_eq!(read("/etc/inline.conf"), "for swordfish");
+    assert_eq!(read("/etc/given.conf"), "swordfish");
+    compose(&["down", "-t", "0"]);
+}
