@@ -556,7 +556,7 @@ fn containers() {
                 "POST", "/containers/run/kill?signal=ODD", NONE, 400, "invalid signal",
             ),
             (
-                "POST", "/containers/run/kill?signal=99", NONE, 400, "invalid signal",
+                "POST", "/containers/run/kill?signal=99", NONE, 400, "does not support signal 99",
             ),
             ("POST", "/containers/run/stop?t=x", NONE, 400, ""),
             (

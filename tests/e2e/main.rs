@@ -6,6 +6,7 @@
 mod api;
 mod arguments;
 mod attach;
+mod bridge;
 mod cli;
 mod compose;
 mod cp;

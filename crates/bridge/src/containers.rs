@@ -23,6 +23,9 @@ use crate::{names, streams};
 /// Things of a list that are asked about at once.
 pub(crate) const AT_ONCE: usize = 16;
 
+/// How often podman is asked again for a list that failed.
+const PODMANS_LISTS: u32 = 5;
+
 /// Filters on the wire.
 pub(crate) fn filters(filters: &Filters) -> WireFilters {
     let mut wire = WireFilters::default();
@@ -42,12 +45,23 @@ impl Bridge {
     /// A list has less to say of each than the trait, so each is asked about. Those that are gone by
     /// then are left out.
     pub(crate) async fn list_containers(&self, size: bool) -> Result<Vec<Container>> {
-        let query = Query::new("/containers/json").add("all", "1");
-        let listed: Vec<ContainerSummary> = self.ask(About::Thing, self.client.get(&query)).await?;
-        let asked = stream::iter(listed)
+        let asked = stream::iter(self.summaries().await?)
             .map(|summary| async move { self.inspect_container(&summary.id, size).await })
             .buffered(AT_ONCE);
         present(asked.collect().await)
+    }
+
+    /// All containers, as lists tell them.
+    pub(crate) async fn summaries(&self) -> Result<Vec<ContainerSummary>> {
+        let query = Query::new("/containers/json").add("all", "1");
+        let mut again = if self.engine.podman { PODMANS_LISTS } else { 0 };
+        loop {
+            match self.ask(About::Thing, self.client.get(&query)).await {
+                // Podman's list fails as a whole where one of it is removed meanwhile.
+                Err(RuntimeError::Backend(_)) if again > 0 => again -= 1,
+                listed => return listed,
+            }
+        }
     }
 
     pub(crate) async fn inspect_container(&self, name: &str, size: bool) -> Result<Container> {

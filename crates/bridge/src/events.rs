@@ -17,6 +17,8 @@ use coracle_runtime::EventBus;
 use coracle_runtime::event::EventKind;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::convert::container::image_id;
+
 /// Events that are remembered, to know them again.
 const REMEMBERED: usize = 8192;
 /// How far before the last known event a new connection begins: engines stamp events that come at
@@ -182,9 +184,20 @@ impl Events {
             return;
         };
         let actor = message.actor;
+        let id = match kind {
+            EventKind::Image => image_id(actor.id),
+            // Podman names volumes beside.
+            _ if actor.id.is_empty() => actor.attributes.get("name").cloned().unwrap_or_default(),
+            _ => actor.id,
+        };
+        let action = match (kind, message.action.as_str()) {
+            // Podman's word.
+            (EventKind::Container, "remove") => "destroy".to_owned(),
+            _ => message.action,
+        };
         // Under the lock, so that the order stays.
         self.bus
-            .publish_at(time, kind, message.action, actor.id, actor.attributes);
+            .publish_at(time, kind, action, id, actor.attributes);
     }
 }
 

@@ -114,9 +114,9 @@ impl Bridge {
                 ..ExecSpec::default()
             }
         });
-        // Before it has run, some engines say 0 where others say nothing; only a code that came with an
-        // end is one.
-        let ended = !found.running && (found.can_remove || found.exit_code != Some(0));
+        // Podman says 0 before it has run, too.
+        let ended = !found.running
+            && !(self.engine.podman && found.exit_code == Some(0) && !found.can_remove);
         Exec {
             id: found.id,
             container_id: found.container_id,
@@ -182,8 +182,10 @@ impl Bridge {
         loop {
             let exec = self.inspect_exec(id).await?;
             match exec.exit_code {
-                _ if exec.running => return Ok(held.pieces),
-                Some(code) if code != 0 && !self.has_died(id).await => {
+                // dockerd says that it runs before it has a process.
+                _ if exec.running && exec.pid > 0 => return Ok(held.pieces),
+                _ if exec.running => {}
+                Some(code) if code != 0 && !self.has_run(id, code, &mut held, reader).await => {
                     held.read_to_end(reader).await;
                     return Err(match code {
                         126 | 127 => RuntimeError::InvalidArgument(held.text()),
@@ -201,8 +203,19 @@ impl Bridge {
         }
     }
 
-    /// Whether an exec's end was told: of one that could not be started there is none.
-    async fn has_died(&self, id: &str) -> bool {
+    /// Whether an exec that failed ran at all: of one that could not be started no end is told.
+    async fn has_run(
+        &self,
+        id: &str,
+        code: i32,
+        held: &mut Held,
+        reader: &mut HijackedReader,
+    ) -> bool {
+        if self.engine.podman {
+            // It doesn't tell which exec has ended; but how its failures begin.
+            held.read_to_end(reader).await;
+            return !((125..=127).contains(&code) && held.text().starts_with("Error: "));
+        }
         let mut events = self
             .events
             .bus()

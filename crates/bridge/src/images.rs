@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use coracle_client::Query;
-use coracle_docker::container::ContainerSummary;
 use coracle_docker::image::{ImageInspect, ImageSummary};
 use coracle_runtime::image::{HistoryEntry, Image, ImageRemoval, PrunedImages, RemoveImageOptions};
 use coracle_runtime::{Filters, Result, RuntimeError};
@@ -40,10 +39,8 @@ impl Bridge {
 
     /// How many containers were made from each image.
     async fn used_images(&self) -> Result<BTreeMap<String, u64>> {
-        let query = Query::new("/containers/json").add("all", "1");
-        let listed: Vec<ContainerSummary> = self.ask(About::Thing, self.client.get(&query)).await?;
         let mut used = BTreeMap::new();
-        for container in listed {
+        for container in self.summaries().await? {
             *used.entry(image_id(container.image_id)).or_default() += 1;
         }
         Ok(used)

@@ -38,7 +38,7 @@ wire! {
         /// Its container's id.
         #[serde(rename = "ContainerID")]
         pub container_id: String,
-        /// The key sequence that detaches, as bytes.
+        /// The key sequence that detaches: its bytes in base64.
         pub detach_keys: String,
         /// Process id on the host.
         pub pid: i32,

@@ -9,7 +9,7 @@ use coracle_runtime::{Result, RuntimeError, Status};
 
 use crate::config::Config;
 use crate::container::exec::Execs;
-use crate::container::handle::{Handle, not_running};
+use crate::container::handle::Handle;
 use crate::container::names::Containers;
 use crate::container::record::{Dirs, Record};
 use crate::images::Images;
@@ -52,8 +52,10 @@ impl Engine {
     }
 
     /// The first process of a running container, to share its namespaces.
-    pub(crate) fn running_pid(&self, name: &str) -> Result<i32> {
-        running_pid(&self.containers, name)
+    pub(crate) fn running_pid(&self, name: &str, namespace: &str) -> Result<i32> {
+        running_pid(&self.containers, name, |id| {
+            format!("failed to join {namespace} namespace: container {id} is not running")
+        })
     }
 
     pub(crate) fn hostname(&self) -> String {
@@ -117,11 +119,18 @@ pub(crate) fn network_namespace(
     if machine::is_machine(&record.host_config) {
         return Ok(crate::networks::GUEST.into());
     }
-    let pid = running_pid(containers, name)?;
+    let pid = running_pid(containers, name, |id| {
+        format!("cannot join network of a non running container: {id}")
+    })?;
     Ok(PathBuf::from(format!("/proc/{pid}/ns/net")))
 }
 
-fn running_pid(containers: &Containers, name: &str) -> Result<i32> {
+/// The process of a container that another one is to share something with. Docker's texts differ by what.
+fn running_pid(
+    containers: &Containers,
+    name: &str,
+    not_running: impl FnOnce(&str) -> String,
+) -> Result<i32> {
     let handle = containers.find(name)?;
     let state = &handle.now().container.state;
     match (state.status, state.pid) {
@@ -130,9 +139,6 @@ fn running_pid(containers: &Containers, name: &str) -> Result<i32> {
             "container {} is restarting, wait until the container is running",
             handle.id
         ))),
-        _ => Err(RuntimeError::InvalidState(match not_running(&handle.id) {
-            RuntimeError::InvalidState(text) => format!("cannot join its namespace: {text}"),
-            other => other.to_string(),
-        })),
+        _ => Err(RuntimeError::InvalidState(not_running(&handle.id))),
     }
 }

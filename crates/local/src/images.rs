@@ -438,7 +438,11 @@ pub(crate) fn pruned(engine: &Engine, removed: &[Removed], freed: u64) -> Pruned
 
 /// `until` of a prune: a duration before now (`24h`, `10m30s`), seconds since 1970, or RFC 3339.
 pub(crate) fn parse_until(text: &str) -> Result<Timestamp> {
-    let invalid = || RuntimeError::InvalidArgument(format!("invalid until filter: {text}"));
+    let invalid = || {
+        RuntimeError::InvalidArgument(format!(
+            "failed to parse value as time or duration: {text:?}"
+        ))
+    };
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }

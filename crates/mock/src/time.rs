@@ -5,7 +5,11 @@ use jiff::Timestamp;
 
 /// `until`: a duration before now (`24h`, `10m30s`), seconds since 1970, or RFC 3339.
 pub(crate) fn parse_until(text: &str) -> Result<Timestamp> {
-    let invalid = || RuntimeError::InvalidArgument(format!("invalid until filter: {text}"));
+    let invalid = || {
+        RuntimeError::InvalidArgument(format!(
+            "failed to parse value as time or duration: {text:?}"
+        ))
+    };
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }

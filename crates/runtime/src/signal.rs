@@ -50,10 +50,12 @@ const NAMES: [(&str, i32); 35] = [
 pub fn parse(text: &str) -> Result<i32> {
     let invalid = || RuntimeError::InvalidArgument(format!("invalid signal: {text}"));
     if let Ok(number) = text.parse::<i32>() {
-        return if (1..=64).contains(&number) {
-            Ok(number)
-        } else {
-            Err(invalid())
+        return match number {
+            1..=64 => Ok(number),
+            0 => Err(invalid()),
+            _ => Err(RuntimeError::InvalidArgument(format!(
+                "the linux daemon does not support signal {number}"
+            ))),
         };
     }
     let upper = text.to_ascii_uppercase();

@@ -6,7 +6,7 @@ use coracle_runtime::{Result, RuntimeError};
 /// Puts the fields that are given over the ones that are there.
 pub fn overlay(current: &mut HostConfig, new: &HostConfig) -> Result<()> {
     if current.auto_remove && !matches!(new.restart_policy.name.as_str(), "" | "no") {
-        return Err(RuntimeError::InvalidArgument(
+        return Err(RuntimeError::InvalidState(
             "Restart policy cannot be updated because AutoRemove is enabled for the container"
                 .into(),
         ));

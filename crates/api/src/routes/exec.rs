@@ -146,7 +146,7 @@ fn exec_inspect(exec: Exec) -> ExecInspect {
         open_stdout: exec.spec.attach_stdout,
         can_remove: exec.exit_code.is_some(),
         container_id: exec.container_id,
-        detach_keys: exec.spec.detach_keys,
+        detach_keys: DetachKeys::told(&exec.spec.detach_keys),
         pid: exec.pid,
     }
 }

@@ -1,5 +1,8 @@
 //! The key sequence that detaches from a terminal.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::error::{Answer, ApiError};
 
 /// Ctrl-p, ctrl-q.
@@ -27,6 +30,14 @@ impl DetachKeys {
                 })?
         };
         Ok(Self { keys, held: 0 })
+    }
+
+    /// The sequence as bytes, in base64, as Docker tells it; nothing for the default.
+    pub(crate) fn told(text: &str) -> String {
+        match Self::parse(text) {
+            Ok(keys) if !text.is_empty() => STANDARD.encode(keys.keys),
+            _ => String::new(),
+        }
     }
 
     /// Takes what was typed. Puts what goes on to the process into `out`, and tells whether the
@@ -93,6 +104,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn sequences_are_told_as_bytes() {
+        assert_eq!(DetachKeys::told("ctrl-a,d"), "AWQ=");
+        assert_eq!(DetachKeys::told(""), "");
+    }
 
     #[test]
     fn sequences_are_read() {

@@ -114,7 +114,7 @@ fn namespaces(engine: &Engine, record: &Record, network: Namespace) -> Result<Na
                 }
                 Some(other) => {
                     machine::pod::check_kind(record, &engine.find(other)?)?;
-                    let pid = engine.running_pid(other)?;
+                    let pid = engine.running_pid(other, &kind.to_ascii_uppercase())?;
                     Ok(Namespace::Path(PathBuf::from(format!(
                         "/proc/{pid}/ns/{kind}"
                     ))))
@@ -177,7 +177,7 @@ fn shared_memory(engine: &Engine, record: &Record) -> Result<Option<ResolvedMoun
     };
     let place = match machine::is_machine(&record.host_config) {
         true => machine::pod::place(engine, record, other)?,
-        false => PathBuf::from(format!("/proc/{}", engine.running_pid(other)?)),
+        false => PathBuf::from(format!("/proc/{}", engine.running_pid(other, "IPC")?)),
     };
     let source = place.join("root/dev/shm");
     Ok(Some(ResolvedMount::bind(source, "/dev/shm", false)))

@@ -31,5 +31,5 @@ mod told;
 
 pub use busybox::busybox_root;
 pub use checks::CHECKS;
-pub use run::{Check, Fixture, Report, run_all, run_one};
+pub use run::{Check, Fixture, Report, run_all, run_chosen, run_one};
 pub use subject::Subject;

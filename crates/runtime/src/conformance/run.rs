@@ -70,7 +70,16 @@ pub fn run_one(fixture: &impl Fixture, name: &str) {
 
 /// Runs all checks whose name holds `filter`, so many at a time, and prints what comes of each.
 pub async fn run_all(fixture: &impl Fixture, filter: &str, at_once: usize) -> Report {
-    let chosen = CHECKS.iter().filter(|check| check.name.contains(filter));
+    run_chosen(fixture, |name| name.contains(filter), at_once).await
+}
+
+/// Runs the checks that are chosen by name, so many at a time, and prints what comes of each.
+pub async fn run_chosen(
+    fixture: &impl Fixture,
+    choose: impl Fn(&str) -> bool,
+    at_once: usize,
+) -> Report {
+    let chosen = CHECKS.iter().filter(|check| choose(check.name));
     let mut running = futures_util::stream::iter(chosen)
         .map(|check| async move {
             let start = Instant::now();

@@ -154,6 +154,13 @@ pub(super) async fn wrong_paths(s: Subject) {
             "could not find the file"
         );
     }
+}
+
+pub(super) async fn into_what_is_no_directory(s: Subject) {
+    if !s.can.archive {
+        return;
+    }
+    let id = s.create(s.spec(&["true"])).await;
     refused!(
         s.put(&id, "/etc/passwd", tar_of(&[("f", "")])).await,
         InvalidArgument,

@@ -380,7 +380,7 @@ pub(super) async fn prune(s: Subject) {
     refused!(
         s.runtime.prune_images(&filters).await,
         InvalidArgument,
-        "until"
+        "failed to parse value as time or duration"
     );
 }
 

@@ -53,6 +53,7 @@ macro_rules! __conformance_checks {
                 paused
                 a_paused_container_can_be_killed_and_removed
                 restarting
+                a_start_between_two_runs
                 removed
                 removed_by_force
                 listed_newest_first
@@ -117,6 +118,7 @@ macro_rules! __conformance_checks {
             refusals {
                 of_a_created_container
                 of_an_exited_container
+                unpausing_what_is_not_paused
                 of_a_running_container
                 of_a_paused_container
                 of_an_exec_whose_container_was_paused
@@ -179,6 +181,7 @@ macro_rules! __conformance_checks {
             }
             observe {
                 processes
+                bad_arguments_of_ps
                 one_reading
                 a_stream_of_readings
                 a_memory_limit_is_shown
@@ -193,6 +196,7 @@ macro_rules! __conformance_checks {
                 into
                 while_it_runs
                 wrong_paths
+                into_what_is_no_directory
                 directories_and_others_do_not_replace_each_other
                 hostile_archives
                 read_only_roots_are_not_written

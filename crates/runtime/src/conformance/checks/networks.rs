@@ -168,9 +168,11 @@ pub(super) async fn published_ports(s: Subject) {
     spec.host
         .port_bindings
         .insert("80/tcp".into(), Some(vec![binding]));
-    spec.config
-        .exposed_ports
-        .insert("90/udp".into(), Default::default());
+    // Clients expose what they publish; dockerd publishes nothing else.
+    for port in ["80/tcp", "90/udp"] {
+        let exposed = &mut spec.config.exposed_ports;
+        exposed.insert(port.into(), Default::default());
+    }
     let id = s.create(spec).await;
     assert!(
         s.inspect(&id).await.network.ports.is_empty(),
@@ -195,6 +197,8 @@ pub(super) async fn published_ports(s: Subject) {
     spec.host
         .port_bindings
         .insert("80/tcp".into(), Some(vec![binding]));
+    let exposed = &mut spec.config.exposed_ports;
+    exposed.insert("80/tcp".into(), Default::default());
     let second = s.create(spec).await;
     let error = s
         .runtime

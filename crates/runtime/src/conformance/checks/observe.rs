@@ -30,6 +30,13 @@ pub(super) async fn processes(s: Subject) {
     for row in &top.processes {
         assert_eq!(row.len(), top.titles.len(), "{row:?}");
     }
+}
+
+pub(super) async fn bad_arguments_of_ps(s: Subject) {
+    if !s.can.top {
+        return;
+    }
+    let id = s.sleeper().await;
     refused!(
         s.runtime.container_top(&id, "-o pid=x").await,
         InvalidArgument,
@@ -254,7 +261,7 @@ pub(super) async fn a_policy_for_what_removes_itself(s: Subject) {
         s.runtime
             .update_container(&id, UpdateOptions { host })
             .await,
-        InvalidArgument,
+        InvalidState,
         "AutoRemove"
     );
 }

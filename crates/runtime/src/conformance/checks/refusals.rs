@@ -19,11 +19,6 @@ pub(super) async fn of_a_created_container(s: Subject) {
     );
     if s.can.pause {
         refused!(r.pause_container(&id).await, InvalidState, "is not running");
-        refused!(
-            r.unpause_container(&id).await,
-            InvalidState,
-            "is not paused"
-        );
     }
     if s.can.exec {
         let spec = s.exec_spec(&["true"]);
@@ -59,11 +54,6 @@ pub(super) async fn of_an_exited_container(s: Subject) {
     );
     if s.can.pause {
         refused!(r.pause_container(&id).await, InvalidState, "is not running");
-        refused!(
-            r.unpause_container(&id).await,
-            InvalidState,
-            "is not paused"
-        );
     }
     if s.can.exec {
         let spec = s.exec_spec(&["true"]);
@@ -83,16 +73,24 @@ pub(super) async fn of_an_exited_container(s: Subject) {
     assert_eq!(s.status(&id).await, Status::Exited);
 }
 
-pub(super) async fn of_a_running_container(s: Subject) {
-    let id = s.sleeper().await;
-    let r = &s.runtime;
-    if s.can.pause {
+pub(super) async fn unpausing_what_is_not_paused(s: Subject) {
+    if !s.can.pause {
+        return;
+    }
+    let created = s.create(s.spec(&["true"])).await;
+    let (exited, _) = s.run(s.spec(&["true"])).await;
+    for id in [created, exited, s.sleeper().await] {
         refused!(
-            r.unpause_container(&id).await,
+            s.runtime.unpause_container(&id).await,
             InvalidState,
             "is not paused"
         );
     }
+}
+
+pub(super) async fn of_a_running_container(s: Subject) {
+    let id = s.sleeper().await;
+    let r = &s.runtime;
     let options = RemoveOptions::default();
     refused!(
         r.remove_container(&id, options).await,
@@ -204,11 +202,18 @@ pub(super) async fn of_a_restarting_container(s: Subject) {
 
 pub(super) async fn invalid_signals(s: Subject) {
     let id = s.sleeper().await;
-    for signal in ["NOSUCH", "0", "65", "-1", "SIG", "KILL TERM"] {
+    for (signal, words) in [
+        ("NOSUCH", "invalid signal"),
+        ("0", "invalid signal"),
+        ("65", "does not support signal 65"),
+        ("-1", "does not support signal -1"),
+        ("SIG", "invalid signal"),
+        ("KILL TERM", "invalid signal"),
+    ] {
         refused!(
             s.runtime.kill_container(&id, signal).await,
             InvalidArgument,
-            "invalid signal"
+            words
         );
     }
     let options = StopOptions {

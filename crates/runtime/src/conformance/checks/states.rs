@@ -143,7 +143,18 @@ pub(super) async fn restarting(s: Subject) {
         .await;
     assert_eq!(container.state.exit_code, 5);
     assert_eq!(container.state.pid, 0);
-    // A start by the user does not wait for the pause to end, and begins to count anew.
+}
+
+/// A start by the user does not wait for the pause between two runs to end, and begins to count anew.
+pub(super) async fn a_start_between_two_runs(s: Subject) {
+    let mut spec = s.sh("exit 5");
+    spec.host.restart_policy.name = "always".into();
+    let id = s.launch(spec).await;
+    let container = s
+        .until(&id, "it is between two runs", |container| {
+            container.state.status == Status::Restarting && container.restart_count > 2
+        })
+        .await;
     s.start(&id).await;
     assert!(s.inspect(&id).await.restart_count < container.restart_count);
 }

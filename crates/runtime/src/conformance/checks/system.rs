@@ -89,7 +89,7 @@ pub(super) async fn prune_of_containers(s: Subject) {
     refused!(
         s.runtime.prune_containers(&bad).await,
         InvalidArgument,
-        "until"
+        "failed to parse value as time or duration"
     );
     let mut pruned = s.runtime.prune_containers(&s.filter()).await.unwrap();
     pruned.deleted.sort();
