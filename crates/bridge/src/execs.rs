@@ -115,8 +115,8 @@ impl Bridge {
             }
         });
         // Podman says 0 before it has run, too.
-        let ended = !found.running
-            && !(self.engine.podman && found.exit_code == Some(0) && !found.can_remove);
+        let early = self.engine.podman && found.exit_code == Some(0) && !found.can_remove;
+        let ended = !found.running && !early;
         Exec {
             id: found.id,
             container_id: found.container_id,
