@@ -1,5 +1,8 @@
 //! Events over an engine that goes away and comes back, and an engine that isn't there.
 
+// Clippy's leave for tests ends at their helpers.
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
