@@ -142,7 +142,7 @@ fn daemon() -> Option<Daemon> {
             .collect(),
         ..Options::default()
     })?;
-    let spec = json!({"Path": kernel});
+    let spec = json!({"path": kernel});
     let reply = d.api("POST", "/api/v1/kernels", Some(&spec));
     assert!(reply.status < 300, "{reply:?}");
     output::wait_for("there is a template", Duration::from_secs(120), || {

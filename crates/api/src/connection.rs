@@ -8,7 +8,7 @@
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::io::Watched;
+use crate::keys::Keys;
 use crate::listener::Peer;
 use crate::service::Service;
 
@@ -83,6 +84,25 @@ pub(crate) struct Context {
     pub(crate) peer: Arc<Peer>,
     pub(crate) gone: ClientGone,
     pub(crate) hijack: Hijack,
+    /// Ends the connection, once the request in hand is answered.
+    end: CancellationToken,
+    /// The key that it came with.
+    key: Arc<OnceLock<String>>,
+}
+
+impl Context {
+    /// The client showed a key: once that is revoked, the connection ends.
+    pub(crate) fn came_with(&self, keys: &Keys, id: &str) {
+        let mut first = false;
+        let known = self.key.get_or_init(|| {
+            first = true;
+            id.to_owned()
+        });
+        // One connection with several keys, as a proxy has, ends with the first: better than with none.
+        if first && known == id {
+            keys.watch(id, &self.end);
+        }
+    }
 }
 
 enum Outcome {
@@ -96,6 +116,9 @@ pub(crate) async fn serve<S>(stream: S, peer: Peer, service: Arc<Service>, drain
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    // Its own, so that a revoked key can end it; the server's ends it as well.
+    let drain = drain.child_token();
+    let _ended = drain.clone().drop_guard();
     let watched = Watched::new(stream);
     let (sender, mut takeovers) = mpsc::channel(1);
     let gone = drain.child_token();
@@ -103,6 +126,8 @@ where
         peer: Arc::new(peer),
         gone: ClientGone(gone.clone()),
         hijack: Hijack(sender),
+        end: drain.clone(),
+        key: Arc::default(),
     };
     let mut connection = http1::Builder::new()
         .half_close(true)

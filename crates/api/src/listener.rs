@@ -22,8 +22,13 @@ pub enum Peer {
     },
     /// An address.
     Tcp(SocketAddr),
-    /// Something else, such as a client certificate's subject.
-    Other(String),
+    /// An address, over TLS.
+    Tls {
+        /// The address.
+        address: SocketAddr,
+        /// The client certificate's subject, where there is a certificate, which was verified.
+        client: Option<String>,
+    },
 }
 
 impl fmt::Display for Peer {
@@ -34,7 +39,10 @@ impl fmt::Display for Peer {
                 None => write!(f, "uid {uid}, gid {gid}"),
             },
             Self::Tcp(address) => address.fmt(f),
-            Self::Other(other) => f.write_str(other),
+            Self::Tls { address, client } => match client {
+                Some(client) => write!(f, "{address}, {client}"),
+                None => address.fmt(f),
+            },
         }
     }
 }
@@ -46,8 +54,8 @@ impl fmt::Display for Peer {
 pub trait Listener: Send + 'static {
     /// A connection.
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
-    /// What is left to do before it can be used.
-    type Setup: Future<Output = io::Result<Self::Stream>> + Send + 'static;
+    /// What is left to do before it can be used; then it is known who is there.
+    type Setup: Future<Output = io::Result<(Self::Stream, Peer)>> + Send + 'static;
 
     /// The next connection. Cancel safe.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Setup, Peer)>> + Send;
@@ -55,7 +63,7 @@ pub trait Listener: Send + 'static {
 
 impl Listener for UnixListener {
     type Stream = UnixStream;
-    type Setup = Ready<io::Result<UnixStream>>;
+    type Setup = Ready<io::Result<(UnixStream, Peer)>>;
 
     async fn accept(&mut self) -> io::Result<(Self::Setup, Peer)> {
         let (stream, _) = UnixListener::accept(self).await?;
@@ -65,19 +73,20 @@ impl Listener for UnixListener {
             uid: credentials.uid(),
             gid: credentials.gid(),
         };
-        Ok((ready(Ok(stream)), peer))
+        Ok((ready(Ok((stream, peer.clone()))), peer))
     }
 }
 
 impl Listener for TcpListener {
     type Stream = TcpStream;
-    type Setup = Ready<io::Result<TcpStream>>;
+    type Setup = Ready<io::Result<(TcpStream, Peer)>>;
 
     async fn accept(&mut self) -> io::Result<(Self::Setup, Peer)> {
         let (stream, address) = TcpListener::accept(self).await?;
         stream.set_nodelay(true)?;
         // A peer that vanished without a word must not keep its stream for ever.
         rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
-        Ok((ready(Ok(stream)), Peer::Tcp(address)))
+        let peer = Peer::Tcp(address);
+        Ok((ready(Ok((stream, peer.clone()))), peer))
     }
 }

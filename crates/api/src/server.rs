@@ -3,20 +3,21 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use axum::Router;
 use coracle_runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
+use crate::Api;
 use crate::config::ServerConfig;
 use crate::connection;
+use crate::keys::Keys;
 use crate::listener::Listener;
+use crate::native::History;
 use crate::service::Service;
-use crate::{Api, routes};
 
 /// How long to wait after an accept failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -33,25 +34,21 @@ pub struct Server {
 impl Server {
     /// A server of Docker's Engine API over a runtime.
     pub fn new(runtime: Arc<dyn Runtime>, config: ServerConfig) -> Self {
-        Self::with_routes(runtime, config, Router::new())
+        Self::with_keys(runtime, config, Keys::in_memory())
     }
 
-    /// The same with further routes, below `/api/v1` for instance. Routes find
-    /// [`Peer`](crate::Peer) (in an `Arc`), [`ClientGone`](crate::ClientGone) and
-    /// [`Hijack`](crate::Hijack) in a request's extensions.
-    pub fn with_routes(
-        runtime: Arc<dyn Runtime>,
-        config: ServerConfig,
-        further: Router<Api>,
-    ) -> Self {
+    /// The same with keys that are kept.
+    pub fn with_keys(runtime: Arc<dyn Runtime>, config: ServerConfig, keys: Arc<Keys>) -> Self {
         let places = Arc::new(Semaphore::new(config.max_connections));
         let api = Api {
+            history: History::new(config.stats_interval),
             runtime,
             config: Arc::new(config),
+            keys,
+            started: Instant::now(),
         };
-        let router = routes::docker().merge(further);
         Self {
-            service: Arc::new(Service::new(api, router)),
+            service: Arc::new(Service::new(api)),
             places,
         }
     }
@@ -63,6 +60,8 @@ impl Server {
         mut listener: L,
         shutdown: impl Future<Output = ()> + Send,
     ) {
+        let api = &self.service.api;
+        api.history.begin(&api.runtime);
         let drain = CancellationToken::new();
         let abort = CancellationToken::new();
         let connections = TaskTracker::new();
@@ -80,7 +79,7 @@ impl Server {
             connections.spawn(async move {
                 let _place = place;
                 match tokio::time::timeout(SETUP_LIMIT, setup).await {
-                    Ok(Ok(stream)) => {
+                    Ok(Ok((stream, peer))) => {
                         debug!(%peer, "connection accepted");
                         let serve = connection::serve(stream, peer, service, drain);
                         let _ = abort.run_until_cancelled(serve).await;

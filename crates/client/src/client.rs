@@ -324,6 +324,17 @@ impl Client {
         Ok(Lines::new(response, query))
     }
 
+    /// A `POST` of JSON, answered line by line.
+    pub(crate) async fn post_lines<B: Serialize, T: DeserializeOwned>(
+        &self,
+        query: &Query,
+        body: &B,
+    ) -> Result<Lines<T>> {
+        let (headers, body) = json_body(query, body)?;
+        let (response, _) = self.send(Method::POST, query, headers, body).await?;
+        Ok(Lines::new(response, query))
+    }
+
     /// A tar archive sent, answered line by line.
     pub(crate) async fn upload_lines<T: DeserializeOwned>(
         &self,
@@ -367,7 +378,7 @@ impl Client {
     }
 }
 
-fn json_body<B: Serialize>(query: &Query, body: &B) -> Result<(HeaderMap, RequestBody)> {
+pub(crate) fn json_body<B: Serialize>(query: &Query, body: &B) -> Result<(HeaderMap, RequestBody)> {
     let bytes = serde_json::to_vec(body).map_err(|error| Error::Answer {
         request: query.as_str().to_owned(),
         why: error.to_string(),

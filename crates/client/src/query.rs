@@ -44,6 +44,17 @@ impl Query {
         Self { path, asked: false }
     }
 
+    /// The same with a name whose slashes, colons and at signs are no separators.
+    pub(crate) fn component(before: &str, name: &str, after: &str) -> Self {
+        if matches!(name, "." | "..") {
+            return Self::named(before, name, after);
+        }
+        Self {
+            path: format!("{before}{}{after}", utf8_percent_encode(name, COMPONENT)),
+            asked: false,
+        }
+    }
+
     /// Adds a value.
     pub fn add(mut self, key: &str, value: impl AsRef<str>) -> Self {
         self.path.push(if self.asked { '&' } else { '?' });

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use coracle_api::{Server, ServerConfig};
+use coracle_api::{Keys, Server, ServerConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 use tracing_subscriber::EnvFilter;
@@ -123,7 +123,12 @@ async fn serve(
         server_config.drain_limit = Duration::from_secs(seconds);
     }
     tokio::spawn(allocator::trim_when_quiet(runtime.events().clone()));
-    let server = Server::new(runtime, server_config);
+    let path = settings.data_root().join("keys.json");
+    let keys = Keys::open(&path).map_err(|error| Error::Host {
+        what: "read the API's keys",
+        error,
+    })?;
+    let server = Server::with_keys(runtime, server_config, keys);
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let wait = || {
         let mut stopped = stopped.clone();

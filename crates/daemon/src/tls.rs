@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use coracle_api::{Listener, Peer};
@@ -10,8 +11,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tokio_rustls::{Accept, TlsAcceptor};
 
 use crate::error::Error;
 use crate::settings::Settings;
@@ -85,11 +86,21 @@ pub(crate) struct TlsListener {
 
 impl Listener for TlsListener {
     type Stream = TlsStream<TcpStream>;
-    type Setup = Accept<TcpStream>;
+    type Setup = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Peer)>> + Send>>;
 
     async fn accept(&mut self) -> io::Result<(Self::Setup, Peer)> {
         let (stream, address) = self.inner.accept().await?;
         stream.set_nodelay(true)?;
-        Ok((self.acceptor.accept(stream), Peer::Tcp(address)))
+        let handshake = self.acceptor.accept(stream);
+        let setup = async move {
+            let stream = handshake.await?;
+            // Only certificates that the authority signed get here.
+            let shown = stream.get_ref().1.peer_certificates();
+            let client = shown
+                .and_then(|chain| chain.first())
+                .map(|_| "client certificate".to_owned());
+            Ok((stream, Peer::Tls { address, client }))
+        };
+        Ok((Box::pin(setup), Peer::Tcp(address)))
     }
 }

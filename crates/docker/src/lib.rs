@@ -21,7 +21,6 @@ pub mod frame;
 pub mod human;
 pub mod image;
 mod image_config;
-pub mod kernel;
 pub mod lenient;
 pub mod network;
 pub mod progress;

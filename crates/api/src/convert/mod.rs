@@ -4,7 +4,6 @@ pub(crate) mod container;
 pub(crate) mod event;
 pub(crate) mod image;
 pub(crate) mod inspect;
-pub(crate) mod kernel;
 pub(crate) mod network;
 pub(crate) mod secret;
 pub(crate) mod stats;

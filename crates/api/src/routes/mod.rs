@@ -1,4 +1,4 @@
-//! Routes of Docker's Engine API, without the version, and of the product's own below `/api/v1`.
+//! Routes of Docker's Engine API, without the version.
 
 mod auth;
 mod build;
@@ -6,12 +6,13 @@ mod containers;
 mod events;
 mod exec;
 mod images;
-mod kernels;
 mod networks;
 mod refused;
 mod secrets;
 mod system;
 mod volumes;
+
+pub(crate) use containers::check;
 
 use axum::Router;
 
@@ -32,7 +33,6 @@ pub(crate) fn docker() -> Router<Api> {
         .merge(volumes::routes())
         .merge(secrets::routes())
         .merge(refused::routes())
-        .merge(kernels::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
 }

@@ -205,6 +205,7 @@ async fn find(client: &Client, kinds: &[Kind], name: &str, size: bool) -> Result
     for kind in kinds {
         match client.get_raw(&kind.query(name, size)).await {
             Err(error) if error.is_not_found() && kinds.len() > 1 => {}
+            Ok(json) if *kind == Kind::Kernel => return pascal_case(&json),
             other => return Ok(other?),
         }
     }
@@ -212,6 +213,27 @@ async fn find(client: &Client, kinds: &[Kind], name: &str, size: bool) -> Result
         format!("no such object: {name}"),
         "`coracle ps -a`, `images`, `network ls` and `volume ls` list what there is",
     ))
+}
+
+/// The native API's answer with names as Docker writes them, which all that `inspect` shows has.
+fn pascal_case(json: &[u8]) -> Result<bytes::Bytes> {
+    fn renamed(value: Value) -> Value {
+        match value {
+            Value::Object(fields) => {
+                let fields = fields.into_iter().map(|(name, value)| {
+                    let mut letters = name.chars();
+                    let first = letters.next().map(|first| first.to_ascii_uppercase());
+                    let name = first.into_iter().chain(letters).collect();
+                    (name, renamed(value))
+                });
+                Value::Object(fields.collect())
+            }
+            Value::Array(items) => items.into_iter().map(renamed).collect(),
+            other => other,
+        }
+    }
+    let text = renamed(parse(json)?).to_string();
+    Ok(text.into())
 }
 
 fn parse(json: &[u8]) -> Result<Value> {

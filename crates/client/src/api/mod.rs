@@ -4,7 +4,6 @@ mod archive;
 mod containers;
 mod exec;
 mod images;
-mod kernels;
 mod networks;
 mod output;
 mod secrets;

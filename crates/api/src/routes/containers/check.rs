@@ -5,7 +5,7 @@ use coracle_runtime::spec::{ContainerConfig, HealthConfig, HostConfig, Networkin
 use crate::error::{Answer, ApiError};
 
 /// A container's name.
-pub(super) fn name(name: &str) -> Answer<()> {
+pub(crate) fn name(name: &str) -> Answer<()> {
     let mut bytes = name.bytes();
     let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
     let rest = name.len() >= 2
@@ -19,7 +19,7 @@ pub(super) fn name(name: &str) -> Answer<()> {
 }
 
 /// A restart policy.
-pub(super) fn restart_policy(host: &HostConfig) -> Answer<()> {
+pub(crate) fn restart_policy(host: &HostConfig) -> Answer<()> {
     let policy = &host.restart_policy;
     let retries = policy.maximum_retry_count;
     match policy.name.as_str() {
@@ -44,7 +44,7 @@ pub(super) fn restart_policy(host: &HostConfig) -> Answer<()> {
 }
 
 /// The MAC addresses of endpoints.
-pub(super) fn networking(networking: &NetworkingConfig) -> Answer<()> {
+pub(crate) fn networking(networking: &NetworkingConfig) -> Answer<()> {
     let octet = |part: &str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit());
     for (network, endpoint) in &networking.endpoints_config {
         let mac = &endpoint.mac_address;
@@ -59,7 +59,7 @@ pub(super) fn networking(networking: &NetworkingConfig) -> Answer<()> {
 }
 
 /// Everything else that can be told without the image and the host.
-pub(super) fn create(config: &ContainerConfig, host: &HostConfig) -> Answer<()> {
+pub(crate) fn create(config: &ContainerConfig, host: &HostConfig) -> Answer<()> {
     for variable in &config.env {
         if variable.is_empty() || variable.starts_with('=') {
             return Err(ApiError::bad_request(format!(

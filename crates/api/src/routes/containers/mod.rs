@@ -4,7 +4,7 @@ mod adapt;
 mod archive;
 pub(super) mod attach;
 mod changes;
-mod check;
+pub(crate) mod check;
 mod create;
 mod inspect;
 mod lifecycle;

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use coracle_docker::kernel::KernelInstallBody;
+use coracle_native::kernel::KernelInstall;
 
 use crate::app::Run;
 use crate::context::Context;
@@ -58,13 +58,13 @@ impl Run for InstallArgs {
             .and_then(|path| path.into_os_string().into_string().ok());
         let shown = self.path.display().to_string();
         let path = path.ok_or_else(|| Error::option("PATH", &shown, "want a path in UTF-8"))?;
-        let body = KernelInstallBody {
+        let body = KernelInstall {
             name: self.name.unwrap_or_default(),
             kind: self.kind.map(Kind::as_str).unwrap_or_default().to_owned(),
             path,
             modules: self.module,
         };
-        let client = context.client().await?;
+        let client = context.client().await?.native();
         let kernel = client.install_kernel(&body).await?;
         if self.default && !kernel.default {
             client.set_default_kernel(&kernel.name).await?;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use coracle_docker::human;
-use coracle_docker::kernel::KernelInspect;
+use coracle_native::kernel::Kernel;
 
 use crate::app::Run;
 use crate::context::Context;
@@ -42,7 +42,7 @@ const FURTHER: [Column; 3] = [
 impl Run for LsArgs {
     async fn run(self, context: &Context) -> Result<u8> {
         let format = Format::parse(&self.format)?;
-        let kernels = context.client().await?.list_kernels().await?;
+        let kernels = context.client().await?.native().kernels().await?;
         if self.quiet {
             let names = kernels.iter().map(|kernel| format!("{}\n", kernel.name));
             print(&names.collect::<String>())?;
@@ -53,7 +53,7 @@ impl Run for LsArgs {
     }
 }
 
-fn cells(kernel: &KernelInspect) -> Row {
+fn cells(kernel: &Kernel) -> Row {
     row([
         ("Name", kernel.name.clone().into()),
         ("Release", kernel.release.clone().into()),

@@ -16,7 +16,7 @@ pub(crate) struct RmArgs {
 
 impl Run for RmArgs {
     async fn run(self, context: &Context) -> Result<u8> {
-        let client = context.client().await?;
+        let client = context.client().await?.native();
         let mut code = 0;
         // One after the other: whether the default one can go depends on whether others are there.
         for name in &self.kernels {

@@ -16,7 +16,7 @@ pub(crate) struct SetArgs {
 
 impl Run for SetArgs {
     async fn run(self, context: &Context) -> Result<u8> {
-        let client = context.client().await?;
+        let client = context.client().await?.native();
         client.set_default_kernel(&self.kernel).await?;
         print(&format!("{}\n", self.kernel))?;
         Ok(0)

@@ -1,0 +1,519 @@
+//! What a container is asked to be.
+
+use std::collections::BTreeMap;
+
+use coracle_runtime::container::UpdateOptions;
+use coracle_runtime::spec::{
+    BindOptions, ContainerConfig, ContainerSpec, DeviceMapping, Empty, HealthConfig, HostConfig,
+    LogConfig, Mount, NetworkingConfig, PortBinding, RestartPolicy, StringOrList, TmpfsOptions,
+    Ulimit, VolumeOptions,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::network::Endpoint;
+use crate::wire::body;
+
+body! {
+    /// A container to make.
+    pub struct ContainerCreate {
+        /// The image, by name or id. It must be there: pull it first.
+        image: String,
+        ; // What may be left out:
+        /// Name; made up where there is none.
+        name: String,
+        /// `os/arch[/variant]`; the host's where none is given.
+        platform: String,
+        /// How it is isolated: `process`, `vm`; the daemon's default where none is given.
+        runtime: String,
+        /// The fixed part of the command, instead of the image's.
+        entrypoint: Option<Vec<String>>,
+        /// The rest of it, instead of the image's.
+        command: Option<Vec<String>>,
+        /// Environment beyond the image's.
+        env: BTreeMap<String, String>,
+        /// Working directory; the image's where none is given.
+        working_dir: String,
+        /// `user|uid[:group|gid]`; the image's where none is given.
+        user: String,
+        /// Additional groups, by name or number.
+        groups: Vec<String>,
+        /// Host name inside; the beginning of the id where none is given.
+        hostname: String,
+        /// Labels.
+        labels: BTreeMap<String, String>,
+        /// A terminal.
+        tty: bool,
+        /// Standard input stays open.
+        open_stdin: bool,
+        /// The signal that asks for an end: a name or a number.
+        stop_signal: String,
+        /// Seconds between that and SIGKILL; 10 where not given.
+        stop_timeout: Option<i64>,
+        /// An init process that reaps orphans; the daemon's default where not given.
+        init: Option<bool>,
+        /// Removed when it ends.
+        auto_remove: bool,
+        /// What happens when it ends.
+        restart_policy: RestartRule,
+        /// How its health is checked; as the image says where not given.
+        healthcheck: Option<Healthcheck>,
+        /// Limits.
+        resources: Resources,
+        /// Mounts.
+        mounts: Vec<MountRequest>,
+        /// Published ports.
+        ports: Vec<PortRequest>,
+        /// `bridge`, `host`, `none`, `container:<name|id>`, or a network's name. The first of
+        /// `networks` where none is given, or else the default network.
+        network_mode: String,
+        /// Networks to be on, by name or id.
+        networks: BTreeMap<String, Endpoint>,
+        /// Name servers, instead of the host's.
+        dns: Vec<String>,
+        /// Search domains.
+        dns_search: Vec<String>,
+        /// Resolver options.
+        dns_options: Vec<String>,
+        /// `host:ip` for the hosts file.
+        extra_hosts: Vec<String>,
+        /// Root file system read-only.
+        read_only: bool,
+        /// All capabilities, all devices, no confinement.
+        privileged: bool,
+        /// Capabilities beyond the default ones.
+        cap_add: Vec<String>,
+        /// Capabilities taken away.
+        cap_drop: Vec<String>,
+        /// `no-new-privileges`, `seccomp=…`, `apparmor=…`, `label=…`.
+        security_options: Vec<String>,
+        /// Kernel parameters of its namespaces.
+        sysctls: BTreeMap<String, String>,
+        /// Devices of the host.
+        devices: Vec<Device>,
+        /// `host` or `container:<name|id>`; its own where none is given.
+        pid_mode: String,
+        /// `private`, `shareable`, `host`, `none`, `container:<name|id>`.
+        ipc_mode: String,
+        /// Bytes of /dev/shm; 64 MiB where not given.
+        shm_size: i64,
+        /// Where its output is logged; the daemon's default where not given.
+        log: Log,
+    }
+
+    /// What happens when a container ends.
+    pub struct RestartRule {
+        ; // What may be left out:
+        /// When to start it again.
+        name: RestartName,
+        /// With `onFailure`: restarts before giving up; 0 for ever.
+        #[cfg_attr(feature = "openapi", schema(minimum = 0))]
+        max_retries: u32,
+    }
+
+    /// How health is checked.
+    pub struct Healthcheck {
+        ; // What may be left out:
+        /// The command; empty inherits the image's.
+        command: Vec<String>,
+        /// One line for the shell, instead of `command`.
+        shell: String,
+        /// No checks.
+        disabled: bool,
+        /// Milliseconds between two checks; 0 means 30 s.
+        interval_ms: u32,
+        /// Milliseconds for one check; 0 means 30 s.
+        timeout_ms: u32,
+        /// Milliseconds after the start in which failures do not count.
+        start_period_ms: u32,
+        /// Milliseconds between checks in that time; 0 means 5 s.
+        start_interval_ms: u32,
+        /// Failures before it is unhealthy; 0 means 3.
+        retries: u32,
+    }
+
+    /// Limits. What is 0 or not given is no limit, or in an update stays as it is.
+    pub struct Resources {
+        ; // What may be left out:
+        /// Processors, in billionths: 1,500,000,000 is one and a half.
+        nano_cpus: i64,
+        /// Relative weight, 2 to 262144.
+        cpu_shares: i64,
+        /// Processors to run on: `0-2,5`.
+        cpuset_cpus: String,
+        /// Memory nodes to use.
+        cpuset_mems: String,
+        /// Bytes.
+        memory: i64,
+        /// Bytes of memory and swap together; -1 for as much swap as there is.
+        memory_swap: i64,
+        /// Soft limit, bytes.
+        memory_reservation: i64,
+        /// Processes and threads; -1 for no limit.
+        pids: Option<i64>,
+        /// Relative weight of block devices, 10 to 1000.
+        block_weight: u16,
+        /// Limits of processes, as setrlimit(2) has them.
+        ulimits: Vec<UlimitRule>,
+    }
+
+    /// A limit of processes.
+    pub struct UlimitRule {
+        /// `nofile`, `nproc`, `core` …
+        name: String,
+        /// Soft limit; -1 for none.
+        soft: i64,
+        /// Hard limit; -1 for none.
+        hard: i64,
+        ; // What may be left out:
+    }
+
+    /// Something to mount.
+    pub struct MountRequest {
+        /// What it is.
+        kind: MountKind,
+        /// Path inside.
+        target: String,
+        ; // What may be left out:
+        /// Path on the host, or the volume's name; an anonymous volume where there is none.
+        source: String,
+        /// Read-only.
+        read_only: bool,
+        /// Of a bind: `rprivate`, `rshared`, `rslave`, `private`, `shared`, `slave`.
+        propagation: String,
+        /// Of a bind: make the source where it is missing.
+        create_source: bool,
+        /// Of a volume: mount this path inside of it.
+        subpath: String,
+        /// Of a volume: do not copy the image's content into a new one.
+        no_copy: bool,
+        /// Of a tmpfs: bytes.
+        size: i64,
+        /// Of a tmpfs: permission bits; 0 means 01777.
+        mode: u32,
+    }
+
+    /// A port to publish.
+    pub struct PortRequest {
+        /// Port inside.
+        #[cfg_attr(feature = "openapi", schema(minimum = 1))]
+        container_port: u16,
+        ; // What may be left out:
+        /// The protocol.
+        protocol: Protocol,
+        /// The host's address; all where none is given.
+        host_ip: String,
+        /// The host's port; a free one where none is given.
+        host_port: u16,
+    }
+
+    /// A device of the host.
+    pub struct Device {
+        /// Device node on the host.
+        source: String,
+        ; // What may be left out:
+        /// Where inside; the same where none is given.
+        target: String,
+        /// Any of `rwm`; all where none is given.
+        permissions: String,
+    }
+
+    /// Where output is logged.
+    pub struct Log {
+        ; // What may be left out:
+        /// `json-file`, `local`, `none`.
+        driver: String,
+        /// `max-size`, `max-file`, `compress`, `labels`, `env`, `tag`.
+        options: BTreeMap<String, String>,
+    }
+
+    /// What to change of a container. What is not given stays as it is.
+    pub struct ContainerUpdate {
+        ; // What may be left out:
+        /// Limits.
+        resources: Resources,
+        /// What happens when it ends.
+        restart_policy: Option<RestartRule>,
+    }
+}
+
+/// Declares a set of words.
+macro_rules! words {
+    ($(#[$meta:meta])* pub enum $name:ident { $($(#[$vmeta:meta])* $variant:ident = $docker:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        #[serde(rename_all = "camelCase")]
+        pub enum $name { $($(#[$vmeta])* $variant,)* }
+
+        impl $name {
+            const fn docker(self) -> &'static str {
+                match self { $(Self::$variant => $docker,)* }
+            }
+        }
+    };
+}
+
+words! {
+    /// When to start a container again.
+    pub enum RestartName {
+        /// Never.
+        #[default]
+        No = "no",
+        /// Always.
+        Always = "always",
+        /// Always, unless somebody stopped it.
+        UnlessStopped = "unless-stopped",
+        /// Where its exit code is not 0.
+        OnFailure = "on-failure",
+    }
+}
+
+words! {
+    /// What is mounted.
+    pub enum MountKind {
+        /// A path of the host.
+        Bind = "bind",
+        /// A volume.
+        #[default]
+        Volume = "volume",
+        /// Memory.
+        Tmpfs = "tmpfs",
+    }
+}
+
+words! {
+    /// A port's protocol.
+    pub enum Protocol {
+        /// TCP.
+        #[default]
+        Tcp = "tcp",
+        /// UDP.
+        Udp = "udp",
+        /// SCTP.
+        Sctp = "sctp",
+    }
+}
+
+impl From<RestartRule> for RestartPolicy {
+    fn from(rule: RestartRule) -> Self {
+        Self {
+            name: rule.name.docker().to_owned(),
+            maximum_retry_count: rule.max_retries.into(),
+        }
+    }
+}
+
+impl From<Healthcheck> for HealthConfig {
+    fn from(check: Healthcheck) -> Self {
+        let test = match (
+            check.disabled,
+            check.shell.is_empty(),
+            check.command.is_empty(),
+        ) {
+            (true, ..) => vec!["NONE".to_owned()],
+            (_, false, _) => vec!["CMD-SHELL".to_owned(), check.shell],
+            (_, true, false) => std::iter::once("CMD".to_owned())
+                .chain(check.command)
+                .collect(),
+            (_, true, true) => Vec::new(),
+        };
+        let nanoseconds = |ms: u32| i64::from(ms) * 1_000_000;
+        Self {
+            test,
+            interval: nanoseconds(check.interval_ms),
+            timeout: nanoseconds(check.timeout_ms),
+            retries: check.retries.into(),
+            start_period: nanoseconds(check.start_period_ms),
+            start_interval: nanoseconds(check.start_interval_ms),
+        }
+    }
+}
+
+impl Resources {
+    fn put(self, host: &mut HostConfig) {
+        host.nano_cpus = self.nano_cpus;
+        host.cpu_shares = self.cpu_shares;
+        host.cpuset_cpus = self.cpuset_cpus;
+        host.cpuset_mems = self.cpuset_mems;
+        host.memory = self.memory;
+        host.memory_swap = self.memory_swap;
+        host.memory_reservation = self.memory_reservation;
+        host.pids_limit = self.pids;
+        host.blkio_weight = self.block_weight;
+        let ulimits = self.ulimits.into_iter().map(|rule| Ulimit {
+            name: rule.name,
+            soft: rule.soft,
+            hard: rule.hard,
+        });
+        host.ulimits = ulimits.collect();
+    }
+}
+
+impl From<&HostConfig> for Resources {
+    fn from(host: &HostConfig) -> Self {
+        let ulimits = host.ulimits.iter().map(|limit| UlimitRule {
+            name: limit.name.clone(),
+            soft: limit.soft,
+            hard: limit.hard,
+        });
+        Self {
+            nano_cpus: host.nano_cpus,
+            cpu_shares: host.cpu_shares,
+            cpuset_cpus: host.cpuset_cpus.clone(),
+            cpuset_mems: host.cpuset_mems.clone(),
+            memory: host.memory,
+            memory_swap: host.memory_swap,
+            memory_reservation: host.memory_reservation,
+            pids: host.pids_limit,
+            block_weight: host.blkio_weight,
+            ulimits: ulimits.collect(),
+        }
+    }
+}
+
+impl From<ContainerUpdate> for UpdateOptions {
+    fn from(update: ContainerUpdate) -> Self {
+        let mut host = HostConfig::default();
+        update.resources.put(&mut host);
+        if let Some(rule) = update.restart_policy {
+            host.restart_policy = rule.into();
+        }
+        Self { host }
+    }
+}
+
+impl From<MountRequest> for Mount {
+    fn from(mount: MountRequest) -> Self {
+        let kind = mount.kind;
+        Self {
+            kind: kind.docker().to_owned(),
+            source: mount.source,
+            target: mount.target,
+            read_only: mount.read_only,
+            bind_options: (!mount.propagation.is_empty() || mount.create_source).then(|| {
+                BindOptions {
+                    propagation: mount.propagation,
+                    create_mountpoint: mount.create_source,
+                    ..BindOptions::default()
+                }
+            }),
+            volume_options: (!mount.subpath.is_empty() || mount.no_copy).then(|| VolumeOptions {
+                no_copy: mount.no_copy,
+                subpath: mount.subpath,
+                ..VolumeOptions::default()
+            }),
+            tmpfs_options: (mount.size != 0 || mount.mode != 0).then(|| TmpfsOptions {
+                size_bytes: mount.size,
+                mode: mount.mode,
+                ..TmpfsOptions::default()
+            }),
+            ..Self::default()
+        }
+    }
+}
+
+/// None where it is empty.
+fn given(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+impl From<ContainerCreate> for ContainerSpec {
+    fn from(body: ContainerCreate) -> Self {
+        let mut host = HostConfig {
+            runtime: body.runtime,
+            init: body.init,
+            auto_remove: body.auto_remove,
+            restart_policy: body.restart_policy.into(),
+            mounts: body.mounts.into_iter().map(Into::into).collect(),
+            dns: body.dns,
+            dns_search: body.dns_search,
+            dns_options: body.dns_options,
+            extra_hosts: body.extra_hosts,
+            group_add: body.groups,
+            readonly_rootfs: body.read_only,
+            privileged: body.privileged,
+            cap_add: body.cap_add,
+            cap_drop: body.cap_drop,
+            security_opt: body.security_options,
+            sysctls: body.sysctls,
+            devices: body.devices.into_iter().map(Into::into).collect(),
+            pid_mode: body.pid_mode,
+            ipc_mode: body.ipc_mode,
+            shm_size: body.shm_size,
+            log_config: LogConfig {
+                driver: body.log.driver,
+                config: body.log.options,
+            },
+            ..HostConfig::default()
+        };
+        body.resources.put(&mut host);
+        let mut exposed = BTreeMap::new();
+        for port in body.ports {
+            let key = format!("{}/{}", port.container_port, port.protocol.docker());
+            exposed.insert(key.clone(), Empty {});
+            let binding = PortBinding {
+                host_ip: port.host_ip,
+                host_port: match port.host_port {
+                    0 => String::new(),
+                    port => port.to_string(),
+                },
+            };
+            host.port_bindings
+                .entry(key)
+                .or_default()
+                .get_or_insert_default()
+                .push(binding);
+        }
+        host.network_mode = if body.network_mode.is_empty() {
+            body.networks.keys().next().cloned().unwrap_or_default()
+        } else {
+            body.network_mode
+        };
+        let networks = body.networks.into_iter();
+        let config = ContainerConfig {
+            image: body.image,
+            entrypoint: body.entrypoint.map(StringOrList),
+            cmd: body.command.map(StringOrList),
+            env: body
+                .env
+                .into_iter()
+                .map(|(k, v)| format!("{k}={v}"))
+                .collect(),
+            working_dir: body.working_dir,
+            user: body.user,
+            hostname: body.hostname,
+            labels: body.labels,
+            tty: body.tty,
+            open_stdin: body.open_stdin,
+            stop_signal: given(body.stop_signal),
+            stop_timeout: body.stop_timeout,
+            healthcheck: body.healthcheck.map(Into::into),
+            exposed_ports: exposed,
+            ..ContainerConfig::default()
+        };
+        Self {
+            name: given(body.name),
+            platform: given(body.platform),
+            config,
+            host,
+            networking: NetworkingConfig {
+                endpoints_config: networks.map(|(name, at)| (name, at.into())).collect(),
+            },
+        }
+    }
+}
+
+impl From<Device> for DeviceMapping {
+    fn from(device: Device) -> Self {
+        let same = device.target.is_empty();
+        Self {
+            path_in_container: if same {
+                device.source.clone()
+            } else {
+                device.target
+            },
+            path_on_host: device.source,
+            cgroup_permissions: given(device.permissions).unwrap_or_else(|| "rwm".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! How the native API writes JSON.
+
+/// Whether a value is its type's default, and so need not be written.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Declares what the daemon answers: every field is there.
+macro_rules! answer {
+    ($($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* $field:ident: $ty:ty,)* })*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        #[serde(rename_all = "camelCase")]
+        pub struct $name {
+            $($(#[$fmeta])* pub $field: $ty,)*
+        }
+    )*};
+}
+pub(crate) use answer;
+
+/// Declares what a client sends: first what must be there, then, after a `;`, what may be left out.
+macro_rules! body {
+    ($($(#[$meta:meta])* pub struct $name:ident {
+        $($(#[$rmeta:meta])* $required:ident: $rty:ty,)*
+        ; $($(#[$fmeta:meta])* $field:ident: $ty:ty,)*
+    })*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        pub struct $name {
+            $($(#[$rmeta])* pub $required: $rty,)*
+            $(
+                $(#[$fmeta])*
+                #[serde(default, skip_serializing_if = "crate::wire::is_default")]
+                pub $field: $ty,
+            )*
+        }
+    )*};
+}
+pub(crate) use body;
