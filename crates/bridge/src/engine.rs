@@ -48,7 +48,7 @@ impl Engine {
         }
         let podman = is_podman(&version);
         // Only ours know the route at all.
-        let kernels = client.list_kernels().await;
+        let kernels = client.native().kernels().await;
         let coracle = kernels
             .as_ref()
             .map_or_else(|error| error.status() == Some(501), |_| true);

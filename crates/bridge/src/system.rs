@@ -2,12 +2,10 @@
 
 use std::collections::HashMap;
 
-use coracle_client::Query;
-use coracle_docker::kernel::KernelInspect;
+use coracle_native::kernel::{Kernel as KernelTold, KernelInstall};
 use coracle_runtime::Result;
 use coracle_runtime::kernel::{Kernel, KernelModule, KernelSpec};
 use coracle_runtime::system::{DiskUsage, Info, MachineTemplate, Version};
-use jiff::Timestamp;
 
 use crate::convert::container::image_id;
 use crate::convert::system as convert;
@@ -65,32 +63,43 @@ impl Bridge {
 
     pub(crate) async fn list_kernels(&self) -> Result<Vec<Kernel>> {
         self.can(self.engine.capabilities.kernels, "kernel list")?;
-        let kernels = self.ask(About::Thing, self.client.list_kernels()).await?;
+        let native = self.client.native();
+        let kernels = self.ask(About::Thing, native.kernels()).await?;
         Ok(kernels.into_iter().map(kernel).collect())
     }
 
     pub(crate) async fn inspect_kernel(&self, name: &str) -> Result<Kernel> {
         self.can(self.engine.capabilities.kernels, "kernel inspect")?;
-        let query = Query::named("/api/v1/kernels/", kernel_name(name)?, "");
-        let found = self.ask(About::Thing, self.client.get(&query)).await?;
+        let native = self.client.native();
+        let asking = native.kernel(kernel_name(name)?);
+        let found = self.ask(About::Thing, asking).await?;
         Ok(kernel(found))
     }
 
     pub(crate) async fn install_kernel(&self, spec: KernelSpec) -> Result<Kernel> {
         self.can(self.engine.capabilities.kernels, "kernel install")?;
-        let installing = self.client.install_kernel(&spec);
+        let native = self.client.native();
+        let spec = KernelInstall {
+            path: spec.path,
+            name: spec.name,
+            kind: spec.kind,
+            modules: spec.modules,
+        };
+        let installing = native.install_kernel(&spec);
         Ok(kernel(self.change(About::Name, installing).await?))
     }
 
     pub(crate) async fn set_default_kernel(&self, name: &str) -> Result<()> {
         self.can(self.engine.capabilities.kernels, "kernel set")?;
-        let setting = self.client.set_default_kernel(name);
+        let native = self.client.native();
+        let setting = native.set_default_kernel(name);
         self.change(About::Thing, setting).await
     }
 
     pub(crate) async fn remove_kernel(&self, name: &str) -> Result<()> {
         self.can(self.engine.capabilities.kernels, "kernel remove")?;
-        let removing = self.client.remove_kernel(kernel_name(name)?);
+        let native = self.client.native();
+        let removing = native.remove_kernel(kernel_name(name)?);
         self.change(About::Thing, removing).await
     }
 }
@@ -101,7 +110,7 @@ fn kernel_name(name: &str) -> Result<&str> {
         .map_err(|_| coracle_runtime::RuntimeError::NotFound(format!("No such kernel: {name}")))
 }
 
-fn kernel(told: KernelInspect) -> Kernel {
+fn kernel(told: KernelTold) -> Kernel {
     let modules = told.modules.into_iter().map(|module| KernelModule {
         name: module.name,
         size: module.size,
@@ -119,6 +128,6 @@ fn kernel(told: KernelInspect) -> Kernel {
         modules: modules.collect(),
         config: told.config,
         source: told.source,
-        installed: told.installed_at.0.unwrap_or(Timestamp::UNIX_EPOCH),
+        installed: told.installed_at,
     }
 }
