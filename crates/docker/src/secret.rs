@@ -54,10 +54,4 @@ wire! {
         #[serde(rename = "ID")]
         pub id: String,
     }
-
-    /// The answer of `POST /api/v1/secrets/rotate`, of Coracle's own.
-    pub struct SecretsRotated {
-        /// How many secrets and configs are under the new key.
-        pub count: u64,
-    }
 }

@@ -11,6 +11,7 @@ use coracle_runtime::spec::{
 use serde::{Deserialize, Serialize};
 
 use crate::network::Endpoint;
+use crate::secret::FileMount;
 use crate::wire::body;
 
 body! {
@@ -86,6 +87,10 @@ body! {
         cap_drop: Vec<String>,
         /// `no-new-privileges`, `seccomp=…`, `apparmor=…`, `label=…`.
         security_options: Vec<String>,
+        /// Secrets, as files that are on no disk.
+        secrets: Vec<FileMount>,
+        /// Configs, as files.
+        configs: Vec<FileMount>,
         /// Kernel parameters of its namespaces.
         sysctls: BTreeMap<String, String>,
         /// Devices of the host.
@@ -435,6 +440,8 @@ impl From<ContainerCreate> for ContainerSpec {
             cap_add: body.cap_add,
             cap_drop: body.cap_drop,
             security_opt: body.security_options,
+            secrets: body.secrets.into_iter().map(Into::into).collect(),
+            configs: body.configs.into_iter().map(Into::into).collect(),
             sysctls: body.sysctls,
             devices: body.devices.into_iter().map(Into::into).collect(),
             pid_mode: body.pid_mode,

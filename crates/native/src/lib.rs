@@ -23,6 +23,7 @@ pub mod network;
 pub mod page;
 pub mod query;
 pub mod request;
+pub mod secret;
 pub mod stats;
 pub mod stream;
 pub mod system;

@@ -53,6 +53,9 @@ pub(crate) struct Json<T>(pub(crate) T);
 /// A JSON object that may be left out.
 pub(crate) struct Optional<T>(pub(crate) T);
 
+/// A JSON object that must be there, and that no refusal quotes.
+pub(crate) struct Private<T>(pub(crate) T);
+
 /// A tar archive, as it comes.
 pub(crate) struct Archive(pub(crate) ByteStream);
 
@@ -105,6 +108,27 @@ impl<T: DeserializeOwned + Default + ToSchema + Send> Input for Optional<T> {
             return Ok(Self(T::default()));
         }
         parse(&bytes).map(Self)
+    }
+}
+
+impl<T: DeserializeOwned + ToSchema + Send> Input for Private<T> {
+    fn describe(schemas: &mut Schemas) -> Option<RequestBody> {
+        Json::<T>::describe(schemas)
+    }
+
+    async fn read(parts: &Parts, body: Body, api: &Api) -> Answer<Self> {
+        let bytes = json_bytes(parts, body, api).await?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
+            NativeError::new(
+                StatusCode::BAD_REQUEST,
+                "invalidJson",
+                format!(
+                    "the request's body is not what it should be, at line {} column {}",
+                    error.line(),
+                    error.column()
+                ),
+            )
+        })
     }
 }
 

@@ -19,6 +19,7 @@ mod networks;
 mod observe;
 mod page;
 mod reply;
+mod secrets;
 mod system;
 mod volumes;
 
@@ -59,6 +60,7 @@ fn declare(table: &mut Table) {
     images::declare(table);
     networks::declare(table);
     volumes::declare(table);
+    secrets::declare(table);
     kernels::declare(table);
     keys::declare(table);
 }

@@ -7,7 +7,7 @@ use axum::routing::{get, post};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use coracle_docker::lenient;
-use coracle_docker::secret::{SecretCreated, SecretSpecBody, SecretsRotated};
+use coracle_docker::secret::{SecretCreated, SecretSpecBody};
 use coracle_runtime::RuntimeError;
 use coracle_runtime::secret::{Secret, SecretSpec, SecretUpdate, Sensitive};
 use http::{HeaderMap, StatusCode};
@@ -31,7 +31,6 @@ pub(super) fn routes() -> Router<Api> {
         .route("/configs/create", post(create_config))
         .route("/configs/{id}", get(inspect_config).delete(remove_config))
         .route("/configs/{id}/update", post(update_config))
-        .route("/api/v1/secrets/rotate", post(rotate))
 }
 
 /// As a swarm's manager words it, which scripts know.
@@ -204,10 +203,4 @@ async fn remove_secret(State(api): State<Api>, Name(id): Name) -> Answer {
 async fn remove_config(State(api): State<Api>, Name(id): Name) -> Answer {
     api.runtime.remove_config(&id).await.map_err(refusal)?;
     respond::empty(StatusCode::NO_CONTENT)
-}
-
-async fn rotate(State(api): State<Api>) -> Answer {
-    let count = api.runtime.rotate_secret_key().await?;
-    let count = u64::try_from(count).unwrap_or(u64::MAX);
-    respond::ok(&SecretsRotated { count })
 }

@@ -1,6 +1,6 @@
 //! Secrets and configs.
 
-use coracle_docker::secret::{SecretCreated, SecretInspect, SecretSpecBody, SecretsRotated};
+use coracle_docker::secret::{SecretCreated, SecretInspect, SecretSpecBody};
 use http::Method;
 
 use crate::client::Client;
@@ -56,12 +56,5 @@ impl Client {
     pub async fn remove_secret(&self, kind: SecretKind, name: &str) -> Result<()> {
         let query = kind.named(name, "");
         self.bytes(Method::DELETE, &query).await.map(drop)
-    }
-
-    /// Puts all of them under a new key; gives how many there are.
-    pub async fn rotate_secret_key(&self) -> Result<u64> {
-        let query = Query::new("/api/v1/secrets/rotate");
-        let rotated: SecretsRotated = self.json(Method::POST, &query).await?;
-        Ok(rotated.count)
     }
 }

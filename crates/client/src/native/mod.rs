@@ -4,6 +4,7 @@ mod containers;
 mod kernels;
 mod keys;
 mod objects;
+mod secrets;
 mod stream;
 
 pub use stream::Stream;

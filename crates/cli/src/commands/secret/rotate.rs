@@ -13,7 +13,7 @@ pub(crate) struct RotateKeyArgs {}
 impl Run for RotateKeyArgs {
     async fn run(self, context: &Context) -> Result<u8> {
         let Self {} = self;
-        let count = context.client().await?.rotate_secret_key().await?;
+        let count = context.client().await?.native().rotate_secret_key().await?;
         print(&format!(
             "{count} secrets and configs are under a new key\n"
         ))?;
