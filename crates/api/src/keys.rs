@@ -268,6 +268,9 @@ impl Keys {
 
 /// Replaces a file as a whole, for root's eyes only.
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
     let staged = path.with_extension("new");
     let mut file = OpenOptions::new()
         .write(true)

@@ -29,6 +29,7 @@ mod keys;
 mod limits;
 mod listener;
 mod matching;
+mod metrics;
 mod native;
 mod respond;
 mod routes;
@@ -61,6 +62,8 @@ pub struct Api {
     pub(crate) keys: Arc<Keys>,
     /// What containers used.
     pub(crate) history: Arc<native::History>,
+    /// What the server counts.
+    pub(crate) metrics: Arc<metrics::Metrics>,
     /// When the daemon began to serve.
     pub(crate) started: Instant,
 }

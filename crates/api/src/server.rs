@@ -45,6 +45,7 @@ impl Server {
             runtime,
             config: Arc::new(config),
             keys,
+            metrics: Arc::default(),
             started: Instant::now(),
         };
         Self {
@@ -76,8 +77,9 @@ impl Server {
             };
             let service = Arc::clone(&self.service);
             let (drain, abort) = (drain.clone(), abort.clone());
+            let open = service.api.metrics.open();
             connections.spawn(async move {
-                let _place = place;
+                let (_place, _open) = (place, open);
                 match tokio::time::timeout(SETUP_LIMIT, setup).await {
                     Ok(Ok((stream, peer))) => {
                         debug!(%peer, "connection accepted");

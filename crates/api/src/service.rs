@@ -2,9 +2,11 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use coracle_docker::API_VERSION;
 use futures_util::FutureExt;
@@ -18,6 +20,7 @@ use crate::connection::Context;
 use crate::error::{ApiError, Refusal};
 use crate::gate::Refused;
 use crate::limits::{Rates, Timed};
+use crate::metrics::remember_route;
 use crate::native::{NativeError, RequestId};
 use crate::{Api, gate, native, routes, version};
 
@@ -42,7 +45,9 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) fn new(api: Api) -> Self {
         Self {
-            docker: routes::docker().with_state(api.clone()),
+            docker: routes::docker()
+                .route_layer(from_fn(remember_route))
+                .with_state(api.clone()),
             native: native::routes().with_state(api.clone()),
             rates: Rates::new(api.config.rate),
             api,
@@ -54,6 +59,7 @@ impl Service {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
         let peer = context.peer.clone();
+        let began = Instant::now();
         let id = request_id(request.headers());
         let passed = gate::pass(
             &self.api.keys,
@@ -93,6 +99,7 @@ impl Service {
             response = native::finish(response, &id);
         }
         add_headers(&mut response, &id);
+        self.api.metrics.count(&method, &response, began.elapsed());
 
         let status = response.status();
         let reason = response

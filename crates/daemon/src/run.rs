@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use coracle_api::{Keys, Server, ServerConfig};
+use coracle_api::{Keys, Server};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 use tracing_subscriber::EnvFilter;
@@ -86,7 +85,14 @@ async fn serve(
     hosts: Vec<Host>,
     acceptor: Option<TlsAcceptor>,
 ) -> Result<(), Error> {
-    let verified = settings.tlsverify == Some(true);
+    let path = settings.data_root().join("keys.json");
+    let keys = Keys::open(&path).map_err(|error| Error::Host {
+        what: "read the API's keys",
+        error,
+    })?;
+    // A key that anybody on the way can read keeps nobody out.
+    let verified =
+        settings.tlsverify == Some(true) || (settings.tls == Some(true) && keys.are_configured());
     // Bound before the containers are taken in: clients that come early wait instead of failing.
     let mut unix = Vec::new();
     let mut tcp = Vec::new();
@@ -94,7 +100,7 @@ async fn serve(
         if host.is_open(verified) {
             tracing::warn!(
                 ?host,
-                "anyone who reaches this address has root on this host: use --tlsverify"
+                "anyone who reaches this address has root on this host: use --tlsverify, or --tls and keys"
             );
         }
         match host {
@@ -118,16 +124,8 @@ async fn serve(
         what: "write the pid file",
         error,
     })?;
-    let mut server_config = ServerConfig::default();
-    if let Some(seconds) = settings.shutdown_timeout {
-        server_config.drain_limit = Duration::from_secs(seconds);
-    }
+    let server_config = settings.server()?;
     tokio::spawn(allocator::trim_when_quiet(runtime.events().clone()));
-    let path = settings.data_root().join("keys.json");
-    let keys = Keys::open(&path).map_err(|error| Error::Host {
-        what: "read the API's keys",
-        error,
-    })?;
     let server = Server::with_keys(runtime, server_config, keys);
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let wait = || {

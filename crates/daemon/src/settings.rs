@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Parser;
+use coracle_api::ServerConfig;
 use coracle_local::{Config, PortForwarder};
 use coracle_network::{AddressPool, Subnet};
 use coracle_runtime::spec::{LogConfig, Ulimit};
@@ -232,7 +234,22 @@ settings! {
     /// Seconds that requests may take to end when the daemon stops
     #[arg(value_name = "SECONDS")]
     shutdown_timeout: Option<u64>,
-    /// TLS on TCP sockets, without client certificates
+    /// Requests a second that one address may make over TCP; 0 for no limit [default: 200]
+    #[arg(value_name = "N")]
+    api_rate: Option<u32>,
+    /// Bytes of a request's JSON body: 4m
+    #[arg(value_name = "SIZE")]
+    api_max_body: Option<String>,
+    /// Seconds in which the headers of a request have to come, idle time included [default: 600]
+    #[arg(value_name = "SECONDS")]
+    api_header_timeout: Option<u64>,
+    /// Seconds in which something of a request's body has to come [default: 600]
+    #[arg(value_name = "SECONDS")]
+    api_body_timeout: Option<u64>,
+    /// Read all containers' statistics every so many seconds, not only of those that are asked about
+    #[arg(value_name = "SECONDS")]
+    stats_interval: Option<u64>,
+    /// TLS on TCP sockets; with --tlscacert, client certificates are checked where clients have them
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     tls: Option<bool>,
     /// TLS on TCP sockets, with client certificates
@@ -424,6 +441,36 @@ impl Settings {
         self.host_settings(&mut config)?;
         self.machine_settings(&mut config)?;
         self.network_settings(&mut config)?;
+        Ok(config)
+    }
+
+    /// How the API is served.
+    pub(crate) fn server(&self) -> Result<ServerConfig, Error> {
+        let mut config = ServerConfig::default();
+        let seconds = |given: Option<u64>, place: &mut Duration| {
+            if let Some(seconds) = given {
+                *place = Duration::from_secs(seconds.max(1));
+            }
+        };
+        seconds(self.api_header_timeout, &mut config.header_timeout);
+        seconds(self.api_body_timeout, &mut config.body_timeout);
+        if let Some(limit) = self.shutdown_timeout {
+            config.drain_limit = Duration::from_secs(limit);
+        }
+        if let Some(rate) = self.api_rate {
+            config.rate = rate;
+        }
+        if let Some(text) = &self.api_max_body {
+            config.max_json = parse_size(text)
+                .and_then(|size| usize::try_from(size).ok())
+                .filter(|size| *size >= 64 << 10)
+                .ok_or_else(|| {
+                    Error::setting("--api-max-body", format!("{text:?}: want 64k or more"))
+                })?;
+        }
+        config.stats_interval = self
+            .stats_interval
+            .map(|seconds| Duration::from_secs(seconds.clamp(1, 600)));
         Ok(config)
     }
 

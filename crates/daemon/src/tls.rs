@@ -37,18 +37,26 @@ pub(crate) fn acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, Error
     let builder = rustls::ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::setting("--tls", error))?;
-    let builder = if verify {
-        let authority = settings
-            .tlscacert
-            .as_deref()
-            .ok_or_else(|| missing("--tlscacert"))?;
+    let authority = settings.tlscacert.as_deref();
+    if verify && authority.is_none() {
+        return Err(missing("--tlscacert"));
+    }
+    let builder = if let Some(authority) = authority {
         let mut roots = RootCertStore::empty();
         for certificate in certificates(authority, "--tlscacert")? {
             roots
                 .add(certificate)
                 .map_err(|error| Error::setting("--tlscacert", error))?;
         }
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        // Without tlsverify a client may come without a certificate; then it needs a key, once there
+        // are keys.
+        let verifier = if verify {
+            verifier
+        } else {
+            verifier.allow_unauthenticated()
+        };
+        let verifier = verifier
             .build()
             .map_err(|error| Error::setting("--tlscacert", error))?;
         builder.with_client_cert_verifier(verifier)

@@ -70,6 +70,8 @@ body! {
         stdout: Option<bool>,
         /// Standard error: yes, unless this says otherwise.
         stderr: Option<bool>,
+        /// Instead of what it writes, what its machine's console said while it booted.
+        boot: bool,
         /// Only the last so many.
         tail: Option<u32>,
         /// From this time on.

@@ -145,6 +145,11 @@ impl EventBus {
         self.shared.latest.send_replace(sequence);
     }
 
+    /// The number of the last event; 0 before the first.
+    pub fn latest(&self) -> u64 {
+        *self.shared.latest.borrow()
+    }
+
     /// Listens from now on; with `since`, first replays what is kept from that time on.
     pub fn subscribe(&self, since: Option<Timestamp>) -> Subscription {
         let history = self

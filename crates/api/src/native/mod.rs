@@ -24,9 +24,11 @@ mod system;
 mod volumes;
 
 use axum::Router;
+use axum::middleware::from_fn;
 use http::StatusCode;
 
 use crate::Api;
+use crate::metrics::remember_route;
 use describe::Table;
 
 pub(crate) use call::RequestId;
@@ -45,6 +47,7 @@ pub(crate) fn is_below(path: &str) -> bool {
 pub(crate) fn routes() -> Router<Api> {
     let inner = Table::router(declare)
         .merge(system::openapi_route())
+        .route_layer(from_fn(remember_route))
         .method_not_allowed_fallback(method_not_allowed);
     Router::new().nest(PREFIX, inner).fallback(not_found)
 }

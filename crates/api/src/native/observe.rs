@@ -42,6 +42,7 @@ async fn read_logs(call: Call<LogsQuery, NoBody>) -> Answer<Lines<LogLine>> {
         tail: query.tail.map(|lines| lines as usize),
         since: query.since,
         until: query.until,
+        boot: query.boot,
     };
     if !options.stdout && !options.stderr {
         return Err(NativeError::invalid("stdout and stderr can't both be off"));

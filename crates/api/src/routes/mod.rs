@@ -15,13 +15,15 @@ mod volumes;
 pub(crate) use containers::check;
 
 use axum::Router;
+use axum::routing::get;
 
-use crate::Api;
 use crate::error::ApiError;
+use crate::{Api, metrics};
 
 /// All of them.
 pub(crate) fn docker() -> Router<Api> {
     Router::new()
+        .route("/metrics", get(metrics::serve))
         .merge(system::routes())
         .merge(events::routes())
         .merge(auth::routes())

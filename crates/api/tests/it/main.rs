@@ -7,6 +7,7 @@ mod content;
 mod harness;
 mod images;
 mod kernels;
+mod native;
 mod noise;
 mod server;
 mod streams;

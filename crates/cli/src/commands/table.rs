@@ -146,7 +146,18 @@ static KERNEL: [Node; 5] = [
     verb::<system::kernel::RmArgs>("rm", "Remove kernels").or(&["remove", "delete"]),
 ];
 
-static SYSTEM: [Node; 10] = [
+static KEY: [Node; 3] = [
+    verb::<system::key::CreateArgs>("create", "Make a key, and show its secret"),
+    verb::<system::key::LsArgs>("list", "List keys").or(&["ls"]),
+    verb::<system::key::RevokeArgs>("revoke", "Revoke keys, at once and for good").or(&["rm"]),
+];
+
+static CERT: [Node; 1] = [verb::<system::cert::CreateArgs>(
+    "create",
+    "Make a certificate, and the authority that signs it",
+)];
+
+static SYSTEM: [Node; 12] = [
     verb::<system::StartArgs>("start", "Start the daemon"),
     verb::<system::StopArgs>("stop", "Stop the daemon; containers run on"),
     verb::<system::StatusArgs>("status", "Show whether the daemon runs"),
@@ -156,6 +167,8 @@ static SYSTEM: [Node; 10] = [
     verb::<prune::PruneAllArgs>("prune", "Remove all that nothing uses"),
     verb::<system::LogsArgs>("logs", "Show what the daemon wrote"),
     group!("kernel", "Manage the kernels of virtual machines", KERNEL),
+    group!("key", "Manage keys to the API over TCP", KEY),
+    group!("cert", "Manage certificates for the API over TLS", CERT),
     verb::<system::LaunchArgs>("launch", "Become the daemon").hidden(),
 ];
 

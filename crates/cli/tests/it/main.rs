@@ -14,6 +14,7 @@ mod harness;
 mod hosts;
 mod images;
 mod kernels;
+mod keys;
 mod logs;
 mod networks;
 mod parity;

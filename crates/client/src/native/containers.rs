@@ -124,6 +124,9 @@ impl Native<'_> {
             .add("follow", which.follow.to_string())
             .add("stdout", switch(which.stdout))
             .add("stderr", switch(which.stderr));
+        if which.boot {
+            query = query.add("boot", "true");
+        }
         if let Some(tail) = which.tail {
             query = query.add("tail", tail.to_string());
         }

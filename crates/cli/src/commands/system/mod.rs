@@ -1,7 +1,9 @@
 //! `system`.
 
+pub(crate) mod cert;
 mod df;
 pub(crate) mod kernel;
+pub(crate) mod key;
 mod launch;
 mod logs;
 mod start;

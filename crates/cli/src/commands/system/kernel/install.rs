@@ -82,12 +82,12 @@ pub(crate) async fn install_file(context: &Context, file: &Path) -> Result<Strin
     let mut hasher = DefaultHasher::new();
     (&path, found.len(), found.mtime(), found.mtime_nsec()).hash(&mut hasher);
     let name = format!("file-{:016x}", hasher.finish());
-    let client = context.client().await?;
-    let known = client.list_kernels().await?;
+    let client = context.client().await?.native();
+    let known = client.kernels().await?;
     if !known.iter().any(|kernel| kernel.name == name) {
         let path = path.into_os_string().into_string();
         let path = path.map_err(|_| Error::option("--kernel", &shown, "want a path in UTF-8"))?;
-        let body = KernelInstallBody {
+        let body = KernelInstall {
             name: name.clone(),
             path,
             ..Default::default()
