@@ -56,7 +56,7 @@ const fn kind(error: &RuntimeError) -> &'static str {
         RuntimeError::InvalidState(_) => "invalidState",
         RuntimeError::InvalidArgument(_) => "invalidArgument",
         RuntimeError::Unauthorized(_) => "registryUnauthorized",
-        RuntimeError::Forbidden(_) => "registryForbidden",
+        RuntimeError::Forbidden(_) => "forbidden",
         RuntimeError::Timeout(_) => "timeout",
         RuntimeError::NotSupported(_) => "notSupported",
         RuntimeError::Backend(_) => "backend",
