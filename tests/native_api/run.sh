@@ -47,13 +47,13 @@ done
 read -r address key <"$dir/said"
 
 cd "$dir"
-# Waiting and events have no end by themselves.
+# Waiting and events have no end by themselves, and a revoked key would end the checks.
 SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$here PYTHONDONTWRITEBYTECODE=1 \
     timeout 120 "$venv/bin/schemathesis" run "http://$address/api/v1/openapi.json" \
     --url "http://$address/api/v1" --header "Authorization: Bearer $key" \
-    --seed 1 --max-examples 8 --generation-deterministic --generation-database none \
+    --max-examples 8 --generation-deterministic \
     --workers 2 --request-timeout 10 --no-color \
-    --exclude-path /events --exclude-path-regex '/wait$' \
+    --exclude-operation-id deleteKeysKey --exclude-path /events --exclude-path-regex '/wait$' \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,negative_data_rejection,unsupported_method \
     "$@" >"$dir/out" 2>&1 || { cat "$dir/out"; exit 1; }
 grep -E '^  (Tested|Selected):|cases:|generated' "$dir/out" || true

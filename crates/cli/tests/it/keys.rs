@@ -40,7 +40,9 @@ async fn certificates_are_signed_by_one_authority() {
     let at = authority.to_str().unwrap();
     let create = |rest: &str| format!("system cert create --authority {at} {rest}");
     daemon
-        .run(&create("--name server --host localhost --host 127.0.0.1"))
+        .run(&create(
+            "--name server --server localhost --server 127.0.0.1",
+        ))
         .await
         .ok();
     daemon.run(&create("--name client --days 7")).await.ok();

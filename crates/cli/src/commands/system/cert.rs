@@ -31,8 +31,8 @@ pub(crate) struct CreateArgs {
     /// Who it is for
     #[arg(long, value_name = "NAME")]
     name: String,
-    /// Names and addresses of the daemon's host; makes it a server's certificate too
-    #[arg(long, value_name = "HOST")]
+    /// Name or address of the daemon's host; makes it a server's certificate too
+    #[arg(long = "server", value_name = "ADDRESS")]
     host: Vec<String>,
     /// Days that it holds
     #[arg(long, value_name = "DAYS", default_value = "365", value_parser = clap::value_parser!(u32).range(1..=3650))]
