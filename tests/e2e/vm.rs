@@ -22,6 +22,7 @@ mod process;
 mod rootless;
 mod secrets;
 mod security;
+mod spares;
 mod streams;
 
 use std::ops::Deref;
@@ -52,7 +53,7 @@ use cases;
 /// Runs all cases on one daemon of virtual machines.
 #[track_caller]
 fn run(cases: &[Case]) {
-    let Some(d) = daemon() else { return };
+    let Some(d) = daemon(1) else { return };
     let wanted = std::env::var("CORACLE_VM_CASES").unwrap_or_default();
     let cases: Vec<_> = cases
         .iter()
@@ -118,9 +119,9 @@ fn passes(name: &str, case: impl FnOnce()) -> bool {
     passed || known.is_some()
 }
 
-/// A daemon whose containers are virtual machines, with their kernel and template; nothing, told with
-/// the reason, where there can be none.
-fn daemon() -> Option<Daemon> {
+/// A daemon whose containers are virtual machines, with their kernel and template, and with so many that
+/// are kept ready; nothing, told with the reason, where there can be none.
+fn daemon(spares: usize) -> Option<Daemon> {
     if let Some(why) = obstacle() {
         eprintln!("skipped: {why}");
         return None;
@@ -134,12 +135,17 @@ fn daemon() -> Option<Daemon> {
     let flags = [
         "--accelerator", "tcg", "--default-runtime", "vm", "--emulators", &emulators, "--agent",
     ];
+    let mut args: Vec<_> = flags
+        .map(str::to_owned)
+        .into_iter()
+        .chain([agent])
+        .collect();
+    // One is the default.
+    if spares != 1 {
+        args.extend(["--vm-spares".to_owned(), spares.to_string()]);
+    }
     let d = Daemon::with(Options {
-        args: flags
-            .map(str::to_owned)
-            .into_iter()
-            .chain([agent])
-            .collect(),
+        args,
         ..Options::default()
     })?;
     let spec = json!({"path": kernel});

@@ -144,6 +144,9 @@ settings! {
     /// How much a container in a virtual machine can write, if it doesn't say: 16g
     #[arg(value_name = "SIZE")]
     vm_disk: Option<String>,
+    /// Virtual machines kept ready for containers without limits, each with some 100 MB of memory [default: 1]
+    #[arg(value_name = "N")]
+    vm_spares: Option<usize>,
     /// Mirror to pull Docker Hub's images from
     #[arg(value_name = "URL")]
     #[serde(rename = "registry-mirrors")]
@@ -501,6 +504,9 @@ impl Settings {
         }
         if let Some(cpus) = self.vm_cpus {
             machine.cpus = cpus.max(1);
+        }
+        if let Some(spares) = self.vm_spares {
+            machine.spares = spares;
         }
         let sizes = [
             ("--vm-memory", &self.vm_memory, &mut machine.memory),

@@ -11,7 +11,7 @@ use std::process::Command;
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
-use crate::modules;
+use crate::{modules, sys};
 
 /// What the program is called once it runs from the real root.
 const AGENT: &str = "coracle-agent";
@@ -53,7 +53,7 @@ pub(crate) fn boot() -> io::Result<()> {
 
 /// Loads the modules, makes a root in memory, moves there, and executes itself anew.
 fn leave_ram_disk() -> io::Error {
-    match move_root() {
+    match move_root().and_then(|()| at("fix the program's addresses", sys::fix_addresses())) {
         Ok(()) => Command::new("/init").arg0(AGENT).env_clear().exec(),
         Err(error) => error,
     }

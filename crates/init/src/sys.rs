@@ -69,6 +69,14 @@ pub(crate) fn trim(dir: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(range[1])
 }
 
+/// Has this program's next, and all that come of it, find themselves at the same addresses each time
+/// (`personality(2)`): the emulator has their code translated once then, not for each process anew.
+/// Containers' processes are put right by the launcher.
+pub(crate) fn fix_addresses() -> io::Result<()> {
+    // SAFETY: this takes no memory.
+    check(unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) }.min(0))
+}
+
 fn check(result: libc::c_int) -> io::Result<()> {
     match result {
         -1 => Err(io::Error::last_os_error()),

@@ -1,7 +1,7 @@
 //! The initial RAM disk: an init, and the modules that it loads.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::cpio::Writer;
@@ -160,7 +160,13 @@ pub(crate) fn kept(
         }
         write(&file, &program, modules)?;
         file.sync_all().map_err(Error::io("sync", &staged))?;
-        fs::rename(&staged, &path).map_err(Error::io("rename", &staged))?;
+        // The first stays: templates know it by its inode.
+        match fs::hard_link(&staged, &path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                fs::rename(&staged, &path).map_err(Error::io("rename", &staged))?;
+            }
+            _ => fs::remove_file(&staged).map_err(Error::io("remove", &staged))?,
+        }
         durable::sync_dir(directory).map_err(Error::io("sync", directory))
     })();
     if made.is_err() {

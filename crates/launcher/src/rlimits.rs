@@ -119,12 +119,14 @@ pub(crate) fn oom_score(score: Option<i32>) -> Step<Vec<String>> {
     }
 }
 
-/// Sets the execution domain.
+/// Sets the execution domain. Without one it stays as it is, but for one flag: a launcher whose own
+/// programs are not to be randomized (the agent of machines) says nothing of the containers'.
 pub(crate) fn personality(wanted: Option<&LinuxPersonality>) -> Step<()> {
     const PER_LINUX: u32 = 0;
     const PER_LINUX32: u32 = 8;
     let Some(wanted) = wanted else {
-        return Ok(());
+        return sys::randomize_addresses()
+            .during(Stage::Process, || "have its addresses randomized");
     };
     let domain = match wanted.domain() {
         LinuxPersonalityDomain::PerLinux => PER_LINUX,

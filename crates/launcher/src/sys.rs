@@ -217,6 +217,18 @@ pub(crate) fn personality(domain: c_ulong) -> io::Result<()> {
     check(c_long::from(unsafe { libc::personality(domain) })).map(drop)
 }
 
+/// Has the next program's addresses randomized, if they would not be: `personality(2)`.
+pub(crate) fn randomize_addresses() -> io::Result<()> {
+    const ASK: c_ulong = 0xffff_ffff;
+    const FIXED: c_ulong = libc::ADDR_NO_RANDOMIZE as c_ulong;
+    // SAFETY: no memory is passed.
+    let now = unsafe { libc::personality(ASK) } as c_ulong;
+    match now & FIXED {
+        0 => Ok(()),
+        _ => personality(now & !FIXED),
+    }
+}
+
 /// Sets this process's input and output priority: `ioprio_set(2)`.
 pub(crate) fn io_priority(class: u32, level: u32) -> io::Result<()> {
     const IOPRIO_WHO_PROCESS: c_int = 1;

@@ -28,6 +28,8 @@ use coracle_store::{Image, Store};
 use crate::container::files::blocking;
 use crate::{ident, images};
 
+pub(crate) use points::tar as points;
+
 const IMAGE: &str = "erofs";
 const UNSYNCED: &str = "unsynced";
 /// What a writable disk had free when it was made, in bytes.

@@ -3,6 +3,7 @@
 //! A shim is our child until we die, and then init's. It may run for months, so none gets a thread:
 //! one task looks at all of them whenever the kernel says that some child ended.
 
+use std::fmt;
 use std::process::Child;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +12,16 @@ use tokio::signal::unix::{SignalKind, signal};
 /// The children to be collected.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reaper {
-    children: Arc<Mutex<Vec<Child>>>,
+    children: Arc<Mutex<Vec<Awaited>>>,
+}
+
+/// A child, and what is to be done when it has ended.
+struct Awaited(Child, Option<Box<dyn FnOnce() + Send>>);
+
+impl fmt::Debug for Awaited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 impl Reaper {
@@ -30,25 +40,39 @@ impl Reaper {
 
     /// Collects this one too, when it ends.
     pub(crate) fn add(&self, child: Child) {
+        self.push(Awaited(child, None));
+    }
+
+    /// The same, and does this then.
+    pub(crate) fn add_then(&self, child: Child, then: impl FnOnce() + Send + 'static) {
+        self.push(Awaited(child, Some(Box::new(then))));
+    }
+
+    fn push(&self, awaited: Awaited) {
         self.children
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(child);
+            .push(awaited);
         // It may have ended before it was in the list.
         collect(&self.children);
     }
 }
 
-fn collect(children: &Mutex<Vec<Child>>) {
+fn collect(children: &Mutex<Vec<Awaited>>) {
+    let mut ended = Vec::new();
     children
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .retain_mut(|child| match child.try_wait() {
-            Ok(None) => true,
-            Ok(Some(_)) => false,
-            Err(error) => {
-                tracing::warn!(%error, "cannot collect a shim");
-                false
+        .retain_mut(|Awaited(child, then)| {
+            match child.try_wait() {
+                Ok(None) => return true,
+                Ok(Some(_)) => {}
+                Err(error) => tracing::warn!(%error, "cannot collect a shim"),
             }
+            ended.extend(then.take());
+            false
         });
+    for then in ended {
+        then();
+    }
 }

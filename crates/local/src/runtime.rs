@@ -140,7 +140,11 @@ impl LocalRuntime {
             Ok(())
         })
         .await?;
-        tokio::spawn(crate::machine::templates::prepare(engine.clone()));
+        let ahead = engine.clone();
+        tokio::spawn(async move {
+            crate::machine::templates::prepare(ahead.clone()).await;
+            crate::machine::spares::keep(ahead).await;
+        });
         tokio::spawn(crate::machine::collect::watch(engine.clone()));
         tracing::info!(running, containers = engine.containers.all().len(), "ready");
         Ok(Self { engine })

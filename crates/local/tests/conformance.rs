@@ -7,6 +7,7 @@
 //! - `CORACLE_SHIM`: the shim to use; else the one of this workspace is built.
 //! - `CONFORMANCE_FILTER`: only checks whose name holds this.
 //! - `CONFORMANCE_JOBS`: checks at once (4).
+//! - `CONFORMANCE_SPARES`: machines that are kept ready (1).
 
 // What it prints is what a failed run is understood by.
 #![allow(clippy::print_stdout)]
@@ -202,6 +203,7 @@ fn inside(isolation: &str) {
         config.default_runtime = isolation.into();
         // Not what this host happens to have: the figures of a run can be compared.
         config.machine.accelerator = "tcg".into();
+        config.machine.spares = setting("CONFORMANCE_SPARES").parse().unwrap_or(1);
         if let Some(agent) = std::env::var_os(AGENT) {
             config.machine.agent = agent.into();
         }

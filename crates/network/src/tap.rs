@@ -121,6 +121,8 @@ fn attach(name: &str, flags: u16) -> io::Result<OwnedFd> {
 }
 
 #[cfg(feature = "manage")]
+pub use make::alone;
+#[cfg(feature = "manage")]
 pub(crate) use make::{make, persist};
 
 #[cfg(feature = "manage")]
@@ -137,6 +139,30 @@ mod make {
     const TUNSETGROUP: Opcode = opcode::write::<c_int>(b'T', 206);
     /// Refuses a name that is taken.
     const IFF_TUN_EXCL: u16 = 0x8000;
+
+    /// A tap like those that [`open`] opens, alone in a network namespace of its own: whatever is sent
+    /// there is lost. Both go with the descriptor.
+    ///
+    /// # Errors
+    /// `Tap`, if it can't be made.
+    pub fn alone() -> Result<OwnedFd> {
+        let make = || {
+            crate::sys::unshare_net()?;
+            attach("tap0", KIND)
+        };
+        // Its namespace is the thread's, which ends with this.
+        let made = thread::Builder::new()
+            .stack_size(64 << 10)
+            .spawn(make)
+            .and_then(|made| {
+                made.join()
+                    .unwrap_or_else(|_| Err(io::Error::other("the thread that makes it ended")))
+            });
+        made.map_err(|source| Error::Tap {
+            name: "tap0".to_owned(),
+            source,
+        })
+    }
 
     /// Makes a tap, which goes with its descriptor until it is [`persist`]ed.
     pub(crate) fn make(name: &str, owner: TapOwner) -> io::Result<OwnedFd> {

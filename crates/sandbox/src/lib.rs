@@ -28,6 +28,8 @@ pub use sandbox::Process;
 pub use sandbox::Sandbox;
 pub use sandbox::Streams;
 #[cfg(feature = "vm")]
+pub use vm::Spare;
+#[cfg(feature = "vm")]
 pub use vm::VmSandbox;
 #[cfg(feature = "vm")]
 pub use vm::make_template;

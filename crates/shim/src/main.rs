@@ -10,7 +10,8 @@
 //! - The exit record is written once, whole, after the log, and before anybody is told.
 //! - Killing the shim kills the container: the kernel does it.
 //!
-//! `coracle-shim --template FILE` makes a template of virtual machines, and ends.
+//! `coracle-shim --template FILE` makes a template of virtual machines, and ends. `coracle-shim --spare`
+//! has a machine ready, and becomes the shim of the container that is put into it.
 //!
 //! One thread serves everything; the isolation may use others for calls that block.
 
@@ -27,17 +28,20 @@ mod proc;
 mod record;
 mod server;
 mod setup;
+mod spare;
 mod stdin;
 mod template;
 
 use std::ffi::OsString;
 use std::io;
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use coracle_sandbox::ProcessSandbox;
 use coracle_sandbox::Sandbox;
+use coracle_sandbox::Spare;
 use coracle_sandbox::VmSandbox;
 use coracle_task::PID_FILE;
 use coracle_task::TaskConfig;
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
     let result = match parse(&mut arguments) {
         Ok(Job::Container(bundle)) => prepare(bundle),
         Ok(Job::Template(config)) => template::make(&config),
+        Ok(Job::Spare) => spare::wait(),
         Err(usage) => {
             complain(&usage);
             return ExitCode::from(2);
@@ -79,14 +84,18 @@ enum Job {
     Container(PathBuf),
     /// A template of virtual machines, by the file that describes them.
     Template(PathBuf),
+    /// Whichever container comes.
+    Spare,
 }
 
 fn parse(arguments: &mut dyn Iterator<Item = OsString>) -> Result<Job, &'static str> {
     const USAGE: &str = "usage: coracle-shim --bundle DIR, with a listening socket as descriptor 3; \
-                         or coracle-shim --template FILE";
+                         or coracle-shim --template FILE; or coracle-shim --spare, with a daemon at \
+                         descriptor 3";
     match (arguments.next(), arguments.next(), arguments.next()) {
         (Some(flag), Some(bundle), None) if flag == "--bundle" => Ok(Job::Container(bundle.into())),
         (Some(flag), Some(file), None) if flag == "--template" => Ok(Job::Template(file.into())),
+        (Some(flag), None, None) if flag == "--spare" => Ok(Job::Spare),
         _ => Err(USAGE),
     }
 }
@@ -95,17 +104,25 @@ fn prepare(bundle: PathBuf) -> io::Result<()> {
     let bundle = std::path::absolute(bundle)?;
     let mut config = setup::read_config(&bundle)?;
     let inherited = setup::inherit(setup::port_count(&config)?, config.has_handed())?;
-    setup::detach(&mut config)?;
+    setup::pass_on(&mut config, setup::detach()?);
+    write_pid(&bundle)?;
+    runtime()?.block_on(run(config, inherited, None))
+}
+
+fn write_pid(bundle: &Path) -> io::Result<()> {
     let pid = std::process::id().to_string();
-    record::write_file(&bundle.join(PID_FILE), pid.as_bytes(), false)?;
+    record::write_file(&bundle.join(PID_FILE), pid.as_bytes(), false)
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_keep_alive(std::time::Duration::from_millis(100))
-        .build()?
-        .block_on(run(config, inherited))
+        .build()
 }
 
-async fn run(config: TaskConfig, inherited: Inherited) -> io::Result<()> {
+/// Serves a container until there is nothing left to serve.
+async fn run(config: TaskConfig, inherited: Inherited, spare: Option<Spare>) -> io::Result<()> {
     // Handled and passed over, not ignored: that would be inherited by the container.
     let _hangup = signal(SignalKind::hangup())?;
     let _interrupt = signal(SignalKind::interrupt())?;
@@ -115,7 +132,8 @@ async fn run(config: TaskConfig, inherited: Inherited) -> io::Result<()> {
         None => Arc::new(ProcessSandbox::new(&config).with_handed(inherited.handed)),
         Some(_) => {
             let sandbox = VmSandbox::new(&config).map_err(io::Error::other)?;
-            Arc::new(sandbox.with_handed(inherited.handed))
+            let sandbox = sandbox.with_handed(inherited.handed);
+            Arc::new(sandbox.with_spare(spare))
         }
     };
     let container = Container::new(config, sandbox, inherited.ports);

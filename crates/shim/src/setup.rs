@@ -56,6 +56,13 @@ pub(crate) fn port_count(config: &TaskConfig) -> io::Result<usize> {
     }
 }
 
+/// Takes the connection that a spare shim was started with, and closes all others but the standard
+/// streams; as [`inherit`].
+pub(crate) fn inherit_link() -> io::Result<OwnedFd> {
+    close_from(LISTEN_FD + 1)?;
+    take(LISTEN_FD)
+}
+
 /// The descriptors that the shim was started with.
 pub(crate) struct Inherited {
     pub(crate) listener: UnixListener,
@@ -74,25 +81,38 @@ pub(crate) fn inherit(ports: usize, handed: bool) -> io::Result<Inherited> {
         .ok()
         .and_then(|count| first.checked_add(count));
     let end = end.ok_or(io::ErrorKind::InvalidInput)?;
-    // SAFETY: no descriptor from `end` on is owned by anything in this process: it has only those
-    // that it was started with, and the standard library holds none but the standard streams.
-    let closed = unsafe { libc::syscall(libc::SYS_close_range, end, u32::MAX, 0) };
-    if closed != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    close_from(end)?;
     let socket = take(LISTEN_FD)?;
-    if !rustix::net::sockopt::socket_acceptconn(&socket)? {
-        return Err(io::Error::other("the socket does not listen"));
+    let more = (first..end).map(take).collect::<io::Result<_>>()?;
+    Inherited::new(socket, more, handed)
+}
+
+impl Inherited {
+    /// With the socket that listens, and those of ports, which `handed` says one more follows.
+    pub(crate) fn new(socket: OwnedFd, mut ports: Vec<OwnedFd>, handed: bool) -> io::Result<Self> {
+        if !rustix::net::sockopt::socket_acceptconn(&socket)? {
+            return Err(io::Error::other("the socket does not listen"));
+        }
+        let listener = UnixListener::from(socket);
+        listener.set_nonblocking(true)?;
+        let handed = if handed { ports.pop() } else { None };
+        Ok(Self {
+            listener,
+            ports,
+            handed,
+        })
     }
-    let listener = UnixListener::from(socket);
-    listener.set_nonblocking(true)?;
-    let mut ports: Vec<OwnedFd> = (first..end).map(take).collect::<io::Result<_>>()?;
-    let handed = if handed { ports.pop() } else { None };
-    Ok(Inherited {
-        listener,
-        ports,
-        handed,
-    })
+}
+
+/// Closes this descriptor and all above, which nothing in this process may own.
+fn close_from(first: RawFd) -> io::Result<()> {
+    // SAFETY: none of them is owned by anything in this process: it has only those that it was
+    // started with, and the standard library holds none but the standard streams.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    match closed {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Takes ownership of an inherited descriptor, which programs started from here don't get.
@@ -109,7 +129,9 @@ fn take(fd: RawFd) -> io::Result<OwnedFd> {
 /// Makes this process independent of the one that started it. What only matters to others may
 /// fail: a session of its own it may have already, and a user who isn't root can't lower
 /// `oom_score_adj`.
-pub(crate) fn detach(config: &mut TaskConfig) -> io::Result<()> {
+///
+/// Returns the `oom_score_adj` that it had.
+pub(crate) fn detach() -> io::Result<Option<i32>> {
     let _ = rustix::process::setsid();
     rustix::process::chdir("/")?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
@@ -118,10 +140,14 @@ pub(crate) fn detach(config: &mut TaskConfig) -> io::Result<()> {
         .ok()
         .and_then(|text| text.trim().parse().ok());
     let _ = fs::write(path, OOM_SCORE_ADJ.to_string());
+    Ok(inherited)
+}
+
+/// Has a container that says nothing else get the `oom_score_adj` that the shim had at first.
+pub(crate) fn pass_on(config: &mut TaskConfig, inherited: Option<i32>) {
     if let Some(process) = config.spec.process_mut()
         && process.oom_score_adj().is_none()
     {
         process.set_oom_score_adj(inherited);
     }
-    Ok(())
 }

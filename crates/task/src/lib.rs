@@ -20,6 +20,8 @@
 //!   a moment;
 //! - when the container was never started, and no client is connected for a few seconds.
 //!
+//! A shim that was started ahead ([`spare`]) becomes the same by being told of the bundle.
+//!
 //! If it is killed, the container dies with it, and there is no exit record.
 
 #![deny(unsafe_code)]
@@ -33,6 +35,7 @@ pub mod frame;
 mod machine;
 mod message;
 mod socket;
+pub mod spare;
 mod spawn;
 mod state;
 mod stats;
@@ -66,6 +69,7 @@ pub use socket::listen;
 pub use spawn::LISTEN_FD;
 pub use spawn::LOG_FILE;
 pub use spawn::spawn_shim;
+pub use spawn::spawn_spare;
 pub use spawn::spawn_template;
 pub use state::Event;
 pub use state::ExecState;

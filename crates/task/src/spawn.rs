@@ -38,6 +38,22 @@ pub fn spawn_template(binary: &Path, file: &Path, log: &Path) -> io::Result<Chil
         .spawn()
 }
 
+/// Starts `binary` as a spare shim ([`spare`](crate::spare)), at the other end of `link`. Its complaints
+/// go to `log` until it has a container. As with [`spawn_shim`], the caller reaps it some time.
+pub fn spawn_spare(binary: &Path, link: impl AsFd, log: &Path) -> io::Result<Child> {
+    let source = rustix::io::fcntl_dupfd_cloexec(link, LISTEN_FD + 1)?;
+    let log = OpenOptions::new().append(true).create(true).open(log)?;
+    let mut command = Command::new(binary);
+    command
+        .arg("--spare")
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log);
+    place(&mut command, vec![source]);
+    command.spawn()
+}
+
 /// Starts `binary` as the shim of `bundle`, in a session of its own and with an empty
 /// environment. `listener` is the socket it serves (see [`listen`](crate::listen)), `more` are
 /// the sockets that [`TaskConfig::ports`](crate::TaskConfig::ports) counts, and then the file
@@ -71,6 +87,13 @@ pub fn spawn_shim(
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log);
+    place(&mut command, sources);
+    command.spawn()
+}
+
+/// Has a program find the descriptors from [`LISTEN_FD`] on, in a session of its own. All of them are
+/// above those.
+fn place(command: &mut Command, sources: Vec<OwnedFd>) {
     let prepare = move || -> io::Result<()> {
         // Fails only for the leader of a process group, which a new child isn't.
         let _ = rustix::process::setsid();
@@ -87,5 +110,4 @@ pub fn spawn_shim(
     // SAFETY: between fork and exec this makes only the system calls setsid and dup2, and
     // neither allocates nor takes locks.
     unsafe { command.pre_exec(prepare) };
-    command.spawn()
 }

@@ -52,6 +52,14 @@ pub trait Machine: Send + Sync {
     /// If the serial is taken or no place is left.
     async fn add_disk(&self, disk: Disk) -> Result<()>;
 
+    /// Puts a disk into a slot ([`crate::Slot`]) in place of what it was started with, which the guest
+    /// must not be using: what it has read of it is for it to forget. Once for each slot.
+    ///
+    /// # Errors
+    /// If it is no slot's disk, the slot was filled before, or the VMM can't. The machine is of no use
+    /// then.
+    async fn fill_slot(&self, disk: Disk) -> Result<()>;
+
     /// Takes a plugged disk out; returns when the guest has let it go.
     ///
     /// # Errors
@@ -69,6 +77,13 @@ pub trait Machine: Send + Sync {
     /// # Errors
     /// If there is none, or the guest holds on to it.
     async fn remove_nic(&self, mac: MacAddr) -> Result<()>;
+
+    /// Has the guest's console written to this file from now on: for a machine that was started without
+    /// one.
+    ///
+    /// # Errors
+    /// If it can't be made.
+    fn log_console(&self, path: &Path) -> Result<()>;
 
     /// Stops the machine's CPUs.
     ///

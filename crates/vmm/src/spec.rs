@@ -233,7 +233,8 @@ pub struct MachineSpec {
     pub disks: Vec<Disk>,
     /// Network cards, plugged in before the call returns.
     pub nics: Vec<Nic>,
-    /// Where the guest's serial console is written to: a log of bounded size.
+    /// Where the guest's serial console is written to: a log of bounded size. Nowhere, if it is empty,
+    /// until [`crate::Machine::log_console`].
     pub console: PathBuf,
     /// The user and group that the VMM runs as. Root must name one that is nobody else's; without
     /// one the VMM stays the caller's user, but loses all capabilities.

@@ -4,6 +4,6 @@ use super::daemon;
 
 #[test]
 fn a_project_of_machines() {
-    let Some(d) = daemon() else { return };
+    let Some(d) = daemon(1) else { return };
     crate::compose::up_and_down(&d);
 }

@@ -11,7 +11,7 @@ use super::{Guest, daemon, machines, passes};
 
 #[test]
 fn crashes() {
-    let Some(mut d) = daemon() else { return };
+    let Some(mut d) = daemon(0) else { return };
     let mut good = passes("a_killed_daemon", || a_killed_daemon(&mut d));
     good &= passes("a_killed_shim", || a_killed_shim(&d));
     good &= passes("a_killed_qemu", || a_killed_qemu(&d));

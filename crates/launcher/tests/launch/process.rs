@@ -21,6 +21,7 @@ crate::tests![
     pipes_belong_to_the_user,
     no_descriptor_leaks,
     priorities,
+    addresses_are_randomized,
     reaper_forwards_signals,
     reaper_passes_exit_codes,
     reaper_reaps,
@@ -43,6 +44,17 @@ fn limits() {
         {"type": "RLIMIT_NOFILE", "soft": 300, "hard": 200}
     ]);
     assert!(bundle.refused().to_string().contains("RLIMIT_NOFILE"));
+}
+
+/// Whatever this program's are.
+fn addresses_are_randomized() {
+    // SAFETY: no memory is passed.
+    let before = unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) };
+    let bundle = Bundle::sh("cat /proc/self/personality");
+    let inside = bundle.stdout();
+    // SAFETY: as above.
+    unsafe { libc::personality(before as libc::c_ulong) };
+    assert_eq!(inside, "00000000\n");
 }
 
 fn limits_that_cannot_be_raised() {

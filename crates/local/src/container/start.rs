@@ -195,6 +195,9 @@ impl Actor {
         joined: crate::networks::Joined,
     ) -> std::result::Result<Started, Failure> {
         let (mut config, process) = bundle::task(&self.engine, &self.record, &self.dirs, &joined)?;
+        let engine = self.engine.clone();
+        let is_machine = machine::is_machine(&self.record.host_config);
+        let _starting = is_machine.then(|| engine.machines.spares.starting());
         if machine::is_machine(&self.record.host_config) {
             let interfaces = joined.interfaces.clone();
             let mut machine =
@@ -263,10 +266,17 @@ async fn start_shim(
     let listener =
         coracle_task::listen(&socket).map_err(|error| internal("listen for the shim", error))?;
     let passed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-    let child = coracle_task::spawn_shim(&engine.config.shim, bundle, listener, &passed)
-        .map_err(|error| internal("start coracle-shim", error))?;
+    let spares = &engine.machines.spares;
+    let is_there = match &config.machine {
+        Some(machine) => spares.take_over(machine, bundle, &listener, &passed).await,
+        None => false,
+    };
+    if !is_there {
+        let child = coracle_task::spawn_shim(&engine.config.shim, bundle, listener, &passed)
+            .map_err(|error| internal("start coracle-shim", error))?;
+        engine.reaper.add(child);
+    }
     drop(descriptors);
-    engine.reaper.add(child);
     Client::connect(&socket).await.map_err(|error| {
         RuntimeError::Internal(format!(
             "coracle-shim does not answer: {error}; {}",

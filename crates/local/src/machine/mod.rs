@@ -10,6 +10,8 @@ pub(crate) mod collect;
 pub(crate) mod emulator;
 pub(crate) mod files;
 pub(crate) mod pod;
+mod rehearsal;
+pub(crate) mod spares;
 pub(crate) mod templates;
 pub(crate) mod top;
 mod users;
@@ -58,6 +60,8 @@ pub struct MachineSettings {
     pub overhead: u64,
     /// Bytes that a container can write, where it doesn't say.
     pub layer: u64,
+    /// Machines that wait for a container.
+    pub spares: usize,
 }
 
 impl MachineSettings {
@@ -72,6 +76,7 @@ impl MachineSettings {
             memory: 1 << 30,
             overhead: 128 << 20,
             layer: 16 << 30,
+            spares: 1,
         }
     }
 }
@@ -90,6 +95,7 @@ pub(crate) struct Machines {
     pub(crate) kernels: KernelStore,
     users: users::Users,
     asked: templates::Asked,
+    pub(crate) spares: spares::Spares,
 }
 
 impl Machines {
@@ -99,6 +105,7 @@ impl Machines {
             kernels: KernelStore::open(&config.data_root.join("kernels"))?,
             users: users::Users::here(),
             asked: templates::Asked::default(),
+            spares: spares::Spares::default(),
         })
     }
 

@@ -60,14 +60,17 @@ pub(crate) async fn prepare(engine: Arc<Engine>) {
         return;
     }
     match super::default_shape(&engine).await {
-        Ok(config) => ask(&engine, &config),
+        Ok(config) => {
+            ask(&engine, &config);
+            engine.machines.spares.look_again();
+        }
         Err(error) => tracing::warn!(%error, "no template of machines is made"),
     }
 }
 
 /// Has a template of this machine's shape made, once, and again some time after it failed. The machine
 /// itself need not wait for it.
-pub(crate) fn ask(engine: &Engine, config: &MachineConfig) {
+pub(crate) fn ask(engine: &Arc<Engine>, config: &MachineConfig) {
     let shape = MachineConfig {
         image: Default::default(),
         layer: Default::default(),
@@ -116,7 +119,7 @@ fn note(file: &Path) {
     }
 }
 
-fn spawn(engine: &Engine, mut shape: MachineConfig, number: u64) -> Result<()> {
+fn spawn(engine: &Arc<Engine>, mut shape: MachineConfig, number: u64) -> Result<()> {
     let root = engine.config.data_root.join("machines");
     let failed = |error: std::io::Error| {
         RuntimeError::Internal(format!("cannot have a template made: {error}"))
@@ -130,7 +133,12 @@ fn spawn(engine: &Engine, mut shape: MachineConfig, number: u64) -> Result<()> {
     durable::write(&file, &text, Durability::Process).map_err(failed)?;
     let log = root.join("templates.log");
     let child = coracle_task::spawn_template(&engine.config.shim, &file, &log).map_err(failed)?;
-    engine.reaper.add(child);
+    let weak = Arc::downgrade(engine);
+    engine.reaper.add_then(child, move || {
+        if let Some(engine) = weak.upgrade() {
+            engine.machines.spares.look_again();
+        }
+    });
     Ok(())
 }
 

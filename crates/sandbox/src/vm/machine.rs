@@ -25,7 +25,7 @@ use crate::Result;
 use crate::SandboxError;
 
 /// How long a copy may take until its agent answers. Many may be starting on a busy host.
-const CLONE: Duration = Duration::from_secs(20);
+pub(super) const CLONE: Duration = Duration::from_secs(20);
 /// The same of a machine that boots.
 const BOOT: Duration = Duration::from_secs(120);
 
@@ -132,7 +132,7 @@ pub(crate) async fn connect(
     )))
 }
 
-fn spec(
+pub(super) fn spec(
     task: &TaskConfig,
     config: &MachineConfig,
     accelerator: Accelerator,

@@ -23,6 +23,7 @@ mod processes;
 mod resize;
 mod secrets;
 mod setup;
+mod spare;
 mod template;
 
 use std::os::fd::OwnedFd;
@@ -54,6 +55,8 @@ use crate::Result;
 use crate::Sandbox;
 use crate::SandboxError;
 use crate::Streams;
+use place::Place;
+pub use spare::Spare;
 pub use template::make as make_template;
 
 /// A container in a virtual machine.
@@ -79,6 +82,8 @@ struct State {
     used: bool,
     /// The file system of its secrets, until they are in the guest.
     handed: Option<OwnedFd>,
+    /// A machine that waits for it.
+    spare: Option<Spare>,
     /// The control group that the VMM is in.
     cgroup: Option<Cgroup>,
     /// What is kept for others.
@@ -143,19 +148,51 @@ impl VmSandbox {
         self
     }
 
+    /// Has it take a machine that is there already, if that works.
+    #[must_use]
+    pub fn with_spare(self, spare: Option<Spare>) -> Self {
+        self.lock().spare = spare;
+        self
+    }
+
     /// Starts the machine and sets it up; with the container's mounts, or for its files alone.
     async fn make(&self, whole: bool) -> Result<TaskConfig> {
         if std::mem::replace(&mut self.lock().used, true) {
             return Err(SandboxError::state("the container was created already"));
         }
+        let (spare, handed) = {
+            let mut state = self.lock();
+            (state.spare.take(), state.handed.take())
+        };
+        if let Some(spare) = spare {
+            let made = async {
+                let place = self.take(spare, whole).await?;
+                self.set_up(place, whole, handed.as_ref()).await
+            };
+            match made.await {
+                Ok(config) => return Ok(config),
+                // A spare is never a reason for a start to fail.
+                Err(error) => {
+                    machine::complain(&format!("a spare machine was of no use: {error}"));
+                    self.give_up().await?;
+                }
+            }
+        }
         let place = match &self.machine.join {
             Some(socket) if whole => self.join(socket).await?,
             _ => self.found(whole).await?,
         };
-        // From here on `delete` ends it.
-        let handed = self.lock().handed.take();
-        let mut plan = setup::plan(&self.config, &self.machine, &place, whole, handed.as_ref())?;
-        drop(handed);
+        self.set_up(place, whole, handed.as_ref()).await
+    }
+
+    /// Makes the container's place ready. From here on `delete` ends it.
+    async fn set_up(
+        &self,
+        place: Place,
+        whole: bool,
+        handed: Option<&OwnedFd>,
+    ) -> Result<TaskConfig> {
+        let mut plan = setup::plan(&self.config, &self.machine, &place, whole, handed)?;
         let agent = place.agent.clone();
         let emulator = self.machine.emulator.as_ref().filter(|_| whole);
         let binfmt = match emulator {

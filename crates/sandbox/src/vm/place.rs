@@ -1,13 +1,16 @@
 //! The machine that a container is in: its own, or another's that it joins. And how it is left.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_cgroup::Cgroup;
 use coracle_guest::Agent;
 use coracle_vmm::Machine;
+use coracle_vmm::Slot;
 
 use super::Running;
+use super::Spare;
 use super::VmSandbox;
 use super::cgroup;
 use super::from_guest;
@@ -36,6 +39,21 @@ pub(crate) struct Place {
     pub(crate) memory: Arc<tokio::sync::Mutex<u64>>,
 }
 
+impl Place {
+    /// In a machine of one's own.
+    pub(super) fn own(machine: Arc<dyn Machine>, agent: Agent, id: &str, memory: u64) -> Self {
+        Self {
+            machine,
+            agent,
+            image: Slot::Root.serial().into(),
+            layer: Slot::Layer.serial().into(),
+            owner: id.into(),
+            is_member: false,
+            memory: Arc::new(tokio::sync::Mutex::new(memory)),
+        }
+    }
+}
+
 /// A machine whose own container has ended, and which others are in.
 pub(crate) struct Kept {
     running: Running,
@@ -60,21 +78,44 @@ impl VmSandbox {
 
     /// Starts a machine; `whole`: with network cards.
     pub(super) async fn found(&self, whole: bool) -> Result<Place> {
-        let (memory, cpus) = (self.machine.memory, self.machine.cpus);
-        let cgroup = cgroup::make(&self.config, memory, cpus, whole).await?;
-        let cgroups = cgroup.procs_paths();
-        self.lock().cgroup = Some(cgroup);
+        let cgroups = self.make_cgroup(whole).await?;
         let started = machine::start(&self.config, &self.machine, &cgroups, whole).await;
         let (machine, agent) = started?;
-        Ok(Place {
-            machine,
-            agent,
-            image: "root".into(),
-            layer: "layer".into(),
-            owner: self.config.id.clone(),
-            is_member: false,
-            memory: Arc::new(tokio::sync::Mutex::new(self.machine.memory)),
-        })
+        let memory = self.machine.memory;
+        Ok(Place::own(machine, agent, &self.config.id, memory))
+    }
+
+    /// Takes a machine that is there.
+    pub(super) async fn take(&self, spare: Spare, whole: bool) -> Result<Place> {
+        let cgroups = self.make_cgroup(whole).await?;
+        let taken = spare.become_machine(&self.config, &self.machine, &cgroups, whole);
+        let (machine, agent) = taken.await?;
+        let memory = self.machine.memory;
+        Ok(Place::own(machine, agent, &self.config.id, memory))
+    }
+
+    /// Ends a machine that was taken, and what was made for it.
+    pub(super) async fn give_up(&self) -> Result<()> {
+        let (running, cgroup) = {
+            let mut state = self.lock();
+            (state.running.take(), state.cgroup.take())
+        };
+        if let Some(running) = running {
+            running.machine.kill().await.map_err(from_vmm)?;
+        }
+        match cgroup {
+            Some(cgroup) => cgroup::delete(cgroup).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The control group of the machine, as its `cgroup.procs` files.
+    async fn make_cgroup(&self, whole: bool) -> Result<Vec<PathBuf>> {
+        let (memory, cpus) = (self.machine.memory, self.machine.cpus);
+        let cgroup = cgroup::make(&self.config, memory, cpus, whole).await?;
+        let files = cgroup.procs_paths();
+        self.lock().cgroup = Some(cgroup);
+        Ok(files)
     }
 
     /// Lets others join.

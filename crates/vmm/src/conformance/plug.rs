@@ -4,11 +4,12 @@ use std::os::fd::OwnedFd;
 
 use super::{Bench, listed, tests};
 use crate::error::Error;
-use crate::spec::{MacAddr, Nic, Slot};
+use crate::spec::{Disk, MacAddr, Nic, Slot};
 
 tests![
     a_cold_machine_s_disks_have_their_serials_and_sizes,
     a_clone_finds_its_own_disks_in_the_slots,
+    slots_are_filled_while_it_runs,
     disks_come_and_go,
     disks_grow,
     network_cards_come_and_go,
@@ -63,6 +64,42 @@ async fn a_clone_finds_its_own_disks_in_the_slots(bench: &Bench<'_>) {
     let disks = talk.ask("disks").await.unwrap();
     assert!(disks.contains(&listed("layer", Slot::CLAIMED, false)));
     assert!(disks.contains(&listed("root", Slot::CLAIMED, true)));
+}
+
+async fn slots_are_filled_while_it_runs(bench: &Bench<'_>) {
+    let template = bench.template().await;
+    let mut spec = bench.spec("filled");
+    spec.root = Some(bench.disk("root", MIB, "a root", true));
+    spec.layer = Some(bench.disk("layer", MIB, "a layer", false));
+    spec.console = Default::default();
+    let (machine, mut talk) = bench.clone(&template, spec).await;
+    assert_eq!(talk.ask("read root").await.unwrap(), "a root");
+    assert_eq!(talk.ask("read layer").await.unwrap(), "a layer");
+    let stranger = bench.disk("stranger", MIB, "", false);
+    assert!(machine.fill_slot(stranger).await.is_err());
+    for (serial, text, read_only) in [
+        ("root", "the real root", true),
+        ("layer", "the real layer", false),
+    ] {
+        let image = bench.image(&format!("filled-{serial}.img"), 64 * MIB, text);
+        let disk = || Disk::open(&image, serial, read_only).unwrap();
+        machine.fill_slot(disk()).await.unwrap();
+        let read = talk.ask(&format!("read {serial}")).await.unwrap();
+        assert_eq!(read, text);
+        let again = machine.fill_slot(disk()).await.unwrap_err();
+        assert!(matches!(again, Error::Invalid(_)), "{again}");
+    }
+    assert_eq!(talk.ask("write layer changed!!").await.unwrap(), "ok");
+    let image = std::fs::read(bench.dir.join("filled-layer.img")).unwrap();
+    assert!(image.starts_with(b"changed!!") && image.len() as u64 == 64 * MIB);
+    machine.resize_disk("layer", 80 * MIB).await.unwrap();
+    let wanted = listed("layer", 80 * MIB, false);
+    talk.until("disks", |text| text.contains(&wanted))
+        .await
+        .unwrap();
+    let console = bench.dir.join("told later");
+    machine.log_console(&console).unwrap();
+    assert!(console.exists());
 }
 
 async fn disks_come_and_go(bench: &Bench<'_>) {

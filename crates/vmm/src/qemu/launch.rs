@@ -156,14 +156,15 @@ pub(super) async fn launch(
         }
         _ => None,
     };
-    tokio::spawn(log.follow(console));
+    tokio::spawn(log.clone().follow(console));
     let life = Life::begin(process, &qmp, words)?;
     let shared = (source.kind == Ram::Shared).then_some(source.ram).flatten();
     let key = match shared {
         Some(_) => crate::machine::Vmm::key(vmm, &spec.shape)?,
         None => String::new(),
     };
-    let machine = QemuMachine::new(spec, qmp, agent, life, warnings, shared, key);
+    let mut machine = QemuMachine::new(spec, qmp, agent, life, warnings, shared, key);
+    machine.log = log;
     let started = async {
         for answer in answers {
             answer.wait().await?;

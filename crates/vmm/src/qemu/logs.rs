@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::pipe::PipeFlags;
 use tokio::io::AsyncReadExt;
@@ -25,45 +26,72 @@ pub(super) fn pipe() -> Result<(Receiver, OwnedFd)> {
     Ok((read, write))
 }
 
-/// The console's log.
-pub(super) struct Log {
+/// The console's log: which file it is can be told later.
+#[derive(Clone, Default)]
+pub(super) struct Log(Arc<Mutex<Option<Place>>>);
+
+struct Place {
     path: PathBuf,
     file: File,
     length: u64,
 }
 
 impl Log {
+    /// A log in this file; an empty path is none.
     pub(super) fn create(path: &Path) -> Result<Log> {
-        Ok(Log {
+        let log = Log::default();
+        if !path.as_os_str().is_empty() {
+            log.begin(path)?;
+        }
+        Ok(log)
+    }
+
+    /// Writes to this file from now on.
+    pub(super) fn begin(&self, path: &Path) -> Result<()> {
+        let place = Place {
             path: path.into(),
             file: create(path).map_err(Error::io(format!("making {}", path.display())))?,
             length: 0,
-        })
+        };
+        *self.place() = Some(place);
+        Ok(())
+    }
+
+    fn place(&self) -> MutexGuard<'_, Option<Place>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes what comes, until nothing does any more.
     ///
     /// Writes of a console's few lines into the page cache don't block, so no thread is kept for
     /// them. What can't be written is lost: a full disk must not stop the machine.
-    pub(super) async fn follow(mut self, mut from: Receiver) {
+    pub(super) async fn follow(self, mut from: Receiver) {
         let mut buffer = vec![0; 4 << 10];
         while let Ok(count) = from.read(&mut buffer).await {
             if count == 0 {
                 break;
             }
-            if self.length >= MAX_LOG {
-                let mut old = self.path.clone().into_os_string();
-                old.push(".1");
-                let renamed = std::fs::rename(&self.path, &old);
-                match renamed.and_then(|()| create(&self.path)) {
-                    Ok(file) => self.file = file,
-                    Err(_) => continue,
-                }
-                self.length = 0;
+            if let Some(place) = &mut *self.place() {
+                place.write(buffer.get(..count).unwrap_or_default());
             }
-            let _ = self.file.write_all(buffer.get(..count).unwrap_or_default());
-            self.length += count as u64;
         }
+    }
+}
+
+impl Place {
+    fn write(&mut self, bytes: &[u8]) {
+        if self.length >= MAX_LOG {
+            let mut old = self.path.clone().into_os_string();
+            old.push(".1");
+            let renamed = std::fs::rename(&self.path, &old);
+            match renamed.and_then(|()| create(&self.path)) {
+                Ok(file) => self.file = file,
+                Err(_) => return,
+            }
+            self.length = 0;
+        }
+        let _ = self.file.write_all(bytes);
+        self.length += bytes.len() as u64;
     }
 }
 

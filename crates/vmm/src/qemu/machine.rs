@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::error::{Error, Result};
 use crate::machine::{End, Exit, Machine};
-use crate::qemu::logs;
+use crate::qemu::logs::{self, Log};
 use crate::qemu::memory::Added;
 use crate::qemu::plug::Plugs;
 use crate::qemu::qmp::Qmp;
@@ -114,6 +114,8 @@ pub(super) struct QemuMachine {
     pub(super) qmp: Qmp,
     agent: Mutex<Option<UnixStream>>,
     pub(super) life: Life,
+    /// Where the console goes.
+    pub(super) log: Log,
     warnings: Vec<String>,
     /// Its memory, if it is one to make a template of.
     pub(super) ram: Option<OwnedFd>,
@@ -138,6 +140,7 @@ impl QemuMachine {
             qmp,
             agent: Mutex::new(agent),
             life,
+            log: Log::default(),
             warnings,
             ram,
             key,
@@ -177,6 +180,14 @@ impl Machine for QemuMachine {
 
     async fn add_disk(&self, disk: Disk) -> Result<()> {
         self.plug_disk(disk).await
+    }
+
+    async fn fill_slot(&self, disk: Disk) -> Result<()> {
+        self.fill(disk).await
+    }
+
+    fn log_console(&self, path: &Path) -> Result<()> {
+        self.log.begin(path)
     }
 
     async fn remove_disk(&self, serial: &str) -> Result<()> {

@@ -13,6 +13,9 @@ use crate::qemu::command::{PORTS, disk_id, port};
 use crate::qemu::machine::QemuMachine;
 use crate::spec::{Disk, MacAddr, Nic, Slot};
 
+/// The numbers of the sets of descriptors that slots are filled from: above those that QEMU gives itself.
+const FILLED_SETS: usize = 1 << 20;
+
 /// How long a guest may take to let a device go.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -20,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug, Default)]
 pub(super) struct Plugs {
     ports: [Option<Plug>; PORTS],
+    /// What was put into slots while the machine ran, in their order.
+    filled: [Option<File>; Slot::ALL.len()],
 }
 
 /// A plugged device.
@@ -42,7 +47,7 @@ enum Kind {
 
 impl Plugs {
     pub(super) fn is_empty(&self) -> bool {
-        self.ports.iter().all(Option::is_none)
+        self.ports.iter().all(Option::is_none) && self.filled.iter().all(Option::is_none)
     }
 
     fn find(&self, name: &str) -> Option<usize> {
@@ -87,6 +92,11 @@ impl Plugs {
 
 fn device_id(name: &str) -> String {
     format!("device-{name}")
+}
+
+/// The name of a node that was put into a slot.
+fn filled_id(serial: &str) -> String {
+    format!("filled-{serial}")
 }
 
 impl QemuMachine {
@@ -142,6 +152,52 @@ impl QemuMachine {
         };
         let name = serial.to_owned();
         plugs.set(free, Some(Plug { name, kind }));
+        Ok(())
+    }
+
+    /// Gives all commands at once: none of the answers decides the next one.
+    pub(super) async fn fill(&self, disk: Disk) -> Result<()> {
+        let serial = disk.serial.as_str();
+        let is_its = |slot: &Slot| slot.serial() == serial && slot.read_only() == disk.read_only;
+        let place = Slot::ALL.iter().position(is_its).ok_or_else(|| {
+            Error::Invalid(format!("disk {serial} belongs into no slot of a machine"))
+        })?;
+        let file = File::from(disk.file.try_clone().map_err(Error::io("dup"))?);
+        let kind = file
+            .metadata()
+            .map_err(Error::io(format!("disk {serial}")))?;
+        if !kind.is_file() {
+            return Err(Error::Unsupported(format!("disk {serial} is no file")));
+        }
+        let mut plugs = self.plugs.lock().await;
+        let filled = plugs.filled.get_mut(place);
+        let filled = filled
+            .filter(|filled| filled.is_none())
+            .ok_or_else(|| Error::Invalid(format!("slot {serial} was filled before")))?;
+        let (node, set) = (filled_id(serial), FILLED_SETS + place);
+        let block = json!({
+            "driver": "file", "node-name": node, "filename": format!("/dev/fdset/{set}"),
+            "read-only": disk.read_only, "discard": "unmap", "locking": "off",
+        });
+        let device = device_id(&disk_id(serial));
+        let attach = json!({
+            "path": format!("/machine/peripheral/{device}"), "property": "drive", "value": node,
+        });
+        let fd_set = json!({"fdset-id": set});
+        let fd = Some(disk.file.as_fd());
+        let answers = [
+            self.qmp.give("add-fd", fd_set.clone(), fd).await?,
+            self.qmp.give("blockdev-add", block, None).await?,
+            self.qmp.give("qom-set", attach, None).await?,
+            self.qmp.give("remove-fd", fd_set, None).await?,
+        ];
+        for answer in answers {
+            answer.wait().await?;
+        }
+        *filled = Some(file);
+        // What was there before is of no use, and does no harm.
+        let before = json!({"node-name": disk_id(serial)});
+        drop(self.qmp.give("blockdev-del", before, None).await?);
         Ok(())
     }
 
@@ -230,8 +286,16 @@ impl QemuMachine {
 
     pub(super) async fn grow_disk(&self, serial: &str, bytes: u64) -> Result<()> {
         let plugs = self.plugs.lock().await;
+        let mut node = disk_id(serial);
+        let filled = plugs.filled.get(1).and_then(Option::as_ref);
         let file = if serial == Slot::Layer.serial() {
-            self.layer()?
+            match filled {
+                Some(file) => {
+                    node = filled_id(serial);
+                    Some(file.try_clone().map_err(Error::io("dup"))?)
+                }
+                None => self.layer()?,
+            }
         } else {
             let plug = plugs.find(serial).and_then(|port| plugs.ports.get(port));
             match plug.and_then(Option::as_ref).map(|plug| &plug.kind) {
@@ -260,7 +324,7 @@ impl QemuMachine {
                 found.len()
             )));
         }
-        let resize = json!({"node-name": disk_id(serial), "size": bytes});
+        let resize = json!({"node-name": node, "size": bytes});
         self.qmp.run("block_resize", resize).await.map(drop)
     }
 

@@ -171,6 +171,14 @@ impl Machine for Member {
         refused()
     }
 
+    async fn fill_slot(&self, _: Disk) -> coracle_vmm::Result<()> {
+        refused()
+    }
+
+    fn log_console(&self, _: &Path) -> coracle_vmm::Result<()> {
+        refused()
+    }
+
     async fn remove_disk(&self, _: &str) -> coracle_vmm::Result<()> {
         refused()
     }

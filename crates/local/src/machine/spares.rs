@@ -1,0 +1,301 @@
+//! Spare machines: of the shape that most containers need, tried out, and waiting for a container.
+//!
+//! ```text
+//!   keep ── make ──▶ waits ── take_over ──▶ a container's shim
+//!                      │
+//!                      └── another default shape, or it dies ──▶ gone; keep makes another
+//! ```
+//! A spare is a shim that was started ahead (`coracle_task::spare`). It ends with our end of the
+//! connection to it, so nothing is left of it when this daemon dies, and nothing of it is on disk.
+
+use std::fs::OpenOptions;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use coracle_runtime::{Result, RuntimeError};
+use coracle_task::spare::{Answer, Link, MAX_SOCKETS, Order};
+use coracle_task::{LOG_FILE, MachineConfig};
+use tokio::sync::{Notify, oneshot};
+
+use super::rehearsal;
+use crate::container::files::blocking;
+use crate::engine::Engine;
+use crate::ident;
+
+/// How long nothing may have been started before a spare is made: it takes a processor for most of a
+/// second.
+const QUIET: Duration = Duration::from_millis(50);
+/// How long making one may take.
+const MAKING: Duration = Duration::from_secs(120);
+/// How long a spare may take to answer.
+const ANSWER: Duration = Duration::from_secs(2);
+/// The pause after the first failure in a row; each further one doubles it, up to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LAST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The spares of a daemon.
+#[derive(Default)]
+pub(crate) struct Spares {
+    waiting: Mutex<Vec<Waiting>>,
+    /// Machines that are being started.
+    starting: AtomicUsize,
+    /// That something changed for whoever keeps them.
+    changed: Notify,
+    /// Failures in a row: of making one, or of one that waited.
+    failures: AtomicUsize,
+    number: AtomicU64,
+}
+
+/// A spare that waits. Dropping this ends it.
+struct Waiting {
+    number: u64,
+    shape: MachineConfig,
+    order: oneshot::Sender<Given>,
+}
+
+/// What a spare is to be the shim of.
+struct Given {
+    bundle: PathBuf,
+    /// The log, the listening socket, and what a shim is given beside it.
+    fds: Vec<OwnedFd>,
+    done: oneshot::Sender<std::io::Result<()>>,
+}
+
+/// A start that is under way. No spare is made meanwhile.
+pub(crate) struct Starting<'a>(&'a Spares);
+
+impl Drop for Starting<'_> {
+    fn drop(&mut self) {
+        self.0.starting.fetch_sub(1, Ordering::SeqCst);
+        self.0.changed.notify_one();
+    }
+}
+
+impl Spares {
+    /// A machine is being started.
+    pub(crate) fn starting(&self) -> Starting<'_> {
+        self.starting.fetch_add(1, Ordering::SeqCst);
+        Starting(self)
+    }
+
+    /// The shape of machines may be another one now, or there is a template of it.
+    pub(super) fn look_again(&self) {
+        self.failures.store(0, Ordering::SeqCst);
+        self.changed.notify_one();
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one of this shape out.
+    fn take(&self, machine: &MachineConfig) -> Option<Waiting> {
+        let mut waiting = self.waiting();
+        let found = waiting
+            .iter()
+            .position(|spare| is_same(&spare.shape, machine));
+        found.map(|index| waiting.swap_remove(index))
+    }
+
+    /// Has a spare become the shim of a bundle, if there is one for this machine: whether that worked.
+    pub(crate) async fn take_over(
+        &self,
+        machine: &MachineConfig,
+        bundle: &Path,
+        listener: impl AsFd,
+        more: &[BorrowedFd<'_>],
+    ) -> bool {
+        if machine.join.is_some() || more.len() > MAX_SOCKETS {
+            return false;
+        }
+        let Some(spare) = self.take(machine) else {
+            return false;
+        };
+        self.failures.store(0, Ordering::SeqCst);
+        let given = || -> std::io::Result<Vec<OwnedFd>> {
+            let mut options = OpenOptions::new();
+            let log = options.append(true).create(true);
+            let log = log.open(bundle.join(LOG_FILE))?;
+            let mut fds = vec![log.into(), listener.as_fd().try_clone_to_owned()?];
+            for fd in more {
+                fds.push(fd.try_clone_to_owned()?);
+            }
+            Ok(fds)
+        };
+        let taken = async {
+            let (done, answer) = oneshot::channel();
+            let order = Given {
+                bundle: bundle.to_owned(),
+                fds: given()?,
+                done,
+            };
+            let gone = || std::io::Error::other("it has just ended");
+            spare.order.send(order).map_err(|_| gone())?;
+            answer.await.unwrap_or_else(|_| Err(gone()))
+        };
+        match taken.await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(bundle = %bundle.display(), %error, "a spare machine was of no use");
+                false
+            }
+        }
+    }
+}
+
+/// Whether machines are copies of the same template.
+fn is_same(one: &MachineConfig, other: &MachineConfig) -> bool {
+    one.qemu == other.qemu
+        && one.accelerator == other.accelerator
+        && one.kernel == other.kernel
+        && one.initrd == other.initrd
+        && one.kernel_args == other.kernel_args
+        && (one.cpus, one.memory) == (other.cpus, other.memory)
+        && one.templates == other.templates
+}
+
+/// Keeps as many as are wanted, for ever.
+pub(crate) async fn keep(engine: Arc<Engine>) {
+    let wanted = engine.config.machine.spares;
+    if wanted == 0 {
+        return;
+    }
+    let spares = &engine.machines.spares;
+    loop {
+        let shape = match engine.machines.unavailable(&engine.config) {
+            None => super::default_shape(&engine).await.ok(),
+            Some(_) => None,
+        };
+        let missing = {
+            let mut waiting = spares.waiting();
+            waiting.retain(|spare| {
+                shape
+                    .as_ref()
+                    .is_some_and(|shape| is_same(&spare.shape, shape))
+            });
+            waiting.len() < wanted
+        };
+        let Some(shape) = shape.filter(|_| missing) else {
+            spares.changed.notified().await;
+            continue;
+        };
+        tokio::time::sleep(QUIET).await;
+        if spares.starting.load(Ordering::SeqCst) > 0 {
+            spares.changed.notified().await;
+            continue;
+        }
+        let failures = spares.failures.load(Ordering::SeqCst);
+        if failures > 0 {
+            let doubled = FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(10));
+            let pause = tokio::time::sleep(doubled.min(LAST_PAUSE));
+            tokio::pin!(pause);
+            // A start says that machines are wanted, not that they can be had.
+            while spares.failures.load(Ordering::SeqCst) > 0 {
+                tokio::select! {
+                    () = &mut pause => break,
+                    () = spares.changed.notified() => {}
+                }
+            }
+        }
+        if let Err(error) = make(&engine, shape).await {
+            spares.failures.fetch_add(1, Ordering::SeqCst);
+            tracing::info!(%error, "no spare machine yet");
+        }
+    }
+}
+
+/// Starts one and waits until it is ready.
+async fn make(engine: &Arc<Engine>, shape: MachineConfig) -> Result<()> {
+    let failed =
+        |error: std::io::Error| RuntimeError::Internal(format!("cannot start a spare: {error}"));
+    let id = ident::new_id();
+    let name = format!("spare-{}", id.get(..12).unwrap_or_default());
+    let mut machine = shape.clone();
+    machine.user = engine.machines.users.of_container(&id);
+    let rehearsal = {
+        let (engine, name) = (engine.clone(), name.clone());
+        blocking(move || rehearsal::make(&engine.config, &name, machine)).await?
+    };
+    let (link, theirs) = Link::pair().map_err(failed)?;
+    let log = engine.config.data_root.join("machines/templates.log");
+    let child = coracle_task::spawn_spare(&engine.config.shim, theirs, &log).map_err(failed)?;
+    let pid = child.id();
+    engine.reaper.add(child);
+    let files: Vec<_> = rehearsal.files.iter().map(AsFd::as_fd).collect();
+    let order = Order::Prepare(Box::new(rehearsal.task));
+    link.send(&order, &files).await.map_err(failed)?;
+    drop(rehearsal.files);
+    expect(&link, MAKING, |answer| matches!(answer, Answer::Ready))
+        .await
+        .map_err(failed)?;
+    tracing::debug!(pid, "a spare machine is ready");
+    let (order, orders) = oneshot::channel();
+    let number = engine
+        .machines
+        .spares
+        .number
+        .fetch_add(1, Ordering::Relaxed);
+    engine.machines.spares.waiting().push(Waiting {
+        number,
+        shape,
+        order,
+    });
+    tokio::spawn(attend(engine.clone(), link, number, name, orders));
+    Ok(())
+}
+
+/// Waits with a spare for its order, or for its end.
+async fn attend(
+    engine: Arc<Engine>,
+    link: Link,
+    number: u64,
+    name: String,
+    orders: oneshot::Receiver<Given>,
+) {
+    let spares = &engine.machines.spares;
+    tokio::select! {
+        given = orders => {
+            // Nobody wants it: it ends with the link.
+            let Ok(given) = given else { return };
+            let handed = hand_over(&link, &given).await;
+            if handed.is_ok() {
+                tracing::info!(spare = name, bundle = %given.bundle.display(), "a spare machine is taken");
+            }
+            // Nobody waits for it where the start was given up: the shim leaves by itself.
+            let _ = given.done.send(handed);
+            spares.changed.notify_one();
+        }
+        said = link.receive::<Answer>() => {
+            tracing::warn!(spare = name, ?said, "a spare machine ended");
+            spares.failures.fetch_add(1, Ordering::SeqCst);
+            spares.waiting().retain(|spare| spare.number != number);
+            spares.changed.notify_one();
+        }
+    }
+}
+
+async fn hand_over(link: &Link, given: &Given) -> std::io::Result<()> {
+    let fds: Vec<_> = given.fds.iter().map(AsFd::as_fd).collect();
+    let bundle = given.bundle.clone();
+    link.send(&Order::Take { bundle }, &fds).await?;
+    expect(link, ANSWER, |answer| matches!(answer, Answer::Taken)).await?;
+    link.send(&Order::Go, &[]).await
+}
+
+/// Waits for an answer of this kind.
+async fn expect(
+    link: &Link,
+    patience: Duration,
+    wanted: impl Fn(&Answer) -> bool,
+) -> std::io::Result<()> {
+    let answer = tokio::time::timeout(patience, link.receive::<Answer>()).await;
+    match answer.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?? {
+        Some((answer, _)) if wanted(&answer) => Ok(()),
+        Some((Answer::Failed(why), _)) => Err(std::io::Error::other(why)),
+        Some((answer, _)) => Err(std::io::Error::other(format!("it said {answer:?}"))),
+        None => Err(std::io::Error::other("it ended without a word")),
+    }
+}
