@@ -32,7 +32,7 @@ fn pods() {
 
 #[test]
 fn pods_and_crashes() {
-    let Some(mut d) = daemon() else { return };
+    let Some(mut d) = daemon(1) else { return };
     let mut good = passes("pod_killed_member", || pod_killed_member(&d));
     good &= passes("pod_killed_owner", || pod_killed_owner(&d));
     good &= passes("pod_killed_owner_that_had_ended", || {
