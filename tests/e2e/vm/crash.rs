@@ -41,10 +41,9 @@ fn pid(d: &Daemon, id: &str) -> i32 {
 }
 
 fn shim(d: &Daemon, id: &str) -> i32 {
-    let all = processes(d, "coracle-shim");
-    let own = all.iter().find(|process| process.line.contains(id));
-    own.unwrap_or_else(|| panic!("no shim of {id}: {all:?}"))
-        .pid
+    let file = d.dir().join("exec/containers").join(id).join("shim.pid");
+    let pid = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file:?}: {error}"));
+    pid.trim().parse().unwrap()
 }
 
 /// Machines run on, and what happened meanwhile is known.
