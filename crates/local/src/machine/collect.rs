@@ -228,7 +228,7 @@ mod tests {
             "qemu": there, "accelerator": "tcg", "kernel": there, "initrd": there,
             "kernel_args": [], "cpus": 1, "memory": 1, "overhead": 0, "templates": null,
             "image": "", "layer": "", "interfaces": [], "copies": [], "emulator": null,
-            "user": null, "boot_log": "",
+            "user": null, "boot_log": "", "pod": "",
         });
         Shape {
             number: 7,
