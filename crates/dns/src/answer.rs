@@ -40,10 +40,19 @@ impl Turns {
     }
 }
 
-/// Answers a query of a container.
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Asker<'a> {
+    /// The container with this id.
+    Container(&'a str),
+    /// The host, for names in this domain.
+    Host(&'a str),
+}
+
+/// Answers a query.
 pub(crate) fn answer(
     table: &Table,
-    asker: &str,
+    asker: Asker<'_>,
     packet: &[u8],
     transport: Transport,
     turns: &Turns,
@@ -74,10 +83,11 @@ pub(crate) fn answer(
     let (code, data) = match found {
         Found::Data(data) => (ResponseCode::NoError, data),
         Found::NoSuchName => (ResponseCode::NXDomain, Vec::new()),
-        Found::Elsewhere => match table.upstream(asker) {
+        Found::Elsewhere => match upstream(table, asker) {
+            None => return plain(ResponseCode::Refused),
             // What can't be asked of anybody else isn't there: such networks are a world of their own.
-            Upstream::Nobody => (ResponseCode::NXDomain, Vec::new()),
-            upstream => return Outcome::Forward(upstream),
+            Some(Upstream::Nobody) => (ResponseCode::NXDomain, Vec::new()),
+            Some(upstream) => return Outcome::Forward(upstream),
         },
     };
     let mut reply = Message::response(query.metadata.id, OpCode::Query);
@@ -115,10 +125,48 @@ enum Found {
     Elsewhere,
 }
 
-fn look_up(table: &Table, asker: &str, name: &Name, kind: RecordType, turns: &Turns) -> Found {
+/// Whom to ask for what isn't ours; nothing where nobody is ever asked.
+fn upstream(table: &Table, asker: Asker<'_>) -> Option<Upstream> {
+    match asker {
+        Asker::Container(id) => Some(table.upstream(id)),
+        Asker::Host(_) => None,
+    }
+}
+
+/// The addresses of a name: `Some(None)` if there is no such name, `None` if it isn't ours.
+fn addresses(table: &Table, asker: Asker<'_>, name: &Name) -> Option<Option<Vec<IpAddr>>> {
+    let text = text(name);
+    match asker {
+        Asker::Container(id) => Some(Some(table.addresses(id, &text?)?)),
+        Asker::Host(domain) => match text {
+            Some(text) => table.host().addresses(domain, &text),
+            None => in_domain(name, domain).then_some(None),
+        },
+    }
+}
+
+/// Whether a name ends in a domain, whatever its characters.
+fn in_domain(name: &Name, domain: &str) -> bool {
+    let mut labels = name.iter().rev();
+    let mut wanted = domain.rsplit('.');
+    wanted.all(|label| {
+        let own = labels.next();
+        own.is_some_and(|own| own.eq_ignore_ascii_case(label.as_bytes()))
+    })
+}
+
+/// The name of an address: `Some(None)` if it has none, `None` if it isn't ours.
+fn host_of(table: &Table, asker: Asker<'_>, ip: IpAddr) -> Option<Option<String>> {
+    match asker {
+        Asker::Container(id) => Some(table.name(id, ip)?.map(str::to_owned)),
+        Asker::Host(domain) => table.host().name(domain, ip),
+    }
+}
+
+fn look_up(table: &Table, asker: Asker<'_>, name: &Name, kind: RecordType, turns: &Turns) -> Found {
     if let Some(ip) = reversed(name) {
         let wanted = matches!(kind, RecordType::PTR | RecordType::ANY);
-        return match table.name(asker, ip) {
+        return match host_of(table, asker, ip) {
             Some(Some(host)) => match Name::from_ascii(host) {
                 Ok(mut host) if wanted => {
                     host.set_fqdn(true);
@@ -130,8 +178,10 @@ fn look_up(table: &Table, asker: &str, name: &Name, kind: RecordType, turns: &Tu
             None => Found::Elsewhere,
         };
     }
-    let Some(addresses) = text(name).and_then(|name| table.addresses(asker, &name)) else {
-        return Found::Elsewhere;
+    let addresses = match addresses(table, asker, name) {
+        Some(Some(addresses)) => addresses,
+        Some(None) => return Found::NoSuchName,
+        None => return Found::Elsewhere,
     };
     let mut data: Vec<RData> = addresses
         .into_iter()
@@ -196,6 +246,10 @@ mod tests {
 
     fn ask(asker: &str, packet: &[u8]) -> Outcome {
         let table = Table::new(&Snapshot::sample());
+        let asker = match asker {
+            "the host" => Asker::Host("coracle"),
+            id => Asker::Container(id),
+        };
         answer(&table, asker, packet, Transport::Udp, &Turns::default())
     }
 
@@ -256,12 +310,68 @@ mod tests {
     }
 
     #[test]
+    fn the_host_is_told_of_containers_and_nothing_else() {
+        let host = |name, kind| data("the host", name, kind);
+        let (ok, none) = (ResponseCode::NoError, Vec::new);
+        assert_eq!(
+            host("Two.Coracle", RecordType::A),
+            (ok, vec!["10.2.0.2".into()])
+        );
+        assert_eq!(
+            host("one.front.coracle", RecordType::AAAA),
+            (ok, vec!["fd00:1::2".into()])
+        );
+        let no_data = ["two.coracle", "front.coracle", "coracle"];
+        for name in no_data {
+            assert_eq!(host(name, RecordType::AAAA), (ok, none()), "{name}");
+            assert_eq!(host(name, RecordType::MX), (ok, none()), "{name}");
+        }
+        for name in ["gone.coracle", "web.coracle", "a\\.b.coracle"] {
+            assert_eq!(
+                host(name, RecordType::A),
+                (ResponseCode::NXDomain, none()),
+                "{name}"
+            );
+        }
+        // Of bytes that are no text.
+        let odd = |top| Name::from_labels([b"\xff".as_slice(), top]).unwrap();
+        assert!(in_domain(&odd(b"Coracle"), "coracle"));
+        assert!(!in_domain(&odd(b"xcoracle"), "coracle"));
+        assert!(!in_domain(&odd(b"test"), "x.y.test"));
+        let ptr = |name| host(name, RecordType::PTR);
+        assert_eq!(
+            ptr("2.0.3.10.in-addr.arpa"),
+            (ok, vec!["plain.coracle.".into()])
+        );
+        assert_eq!(
+            ptr("9.0.3.10.in-addr.arpa"),
+            (ResponseCode::NXDomain, none())
+        );
+        let others = [
+            "two",
+            "example.com",
+            "localhost",
+            "a.host.docker.internal",
+            "xcoracle",
+            ".",
+            "1.100.51.198.in-addr.arpa",
+        ];
+        for name in others {
+            for kind in [RecordType::A, RecordType::PTR] {
+                let code = host(name, kind).0;
+                assert_eq!(code, ResponseCode::Refused, "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn addresses_rotate() {
         let table = Table::new(&Snapshot::sample());
         let turns = Turns::default();
         let first = |kind| {
             let packet = query("web", kind, None);
-            match answer(&table, "one", &packet, Transport::Udp, &turns) {
+            let asker = Asker::Container("one");
+            match answer(&table, asker, &packet, Transport::Udp, &turns) {
                 Outcome::Reply(reply) => Message::from_vec(&reply).unwrap().answers[0]
                     .data
                     .to_string(),
@@ -290,7 +400,8 @@ mod tests {
             (None, Transport::Tcp),
         ] {
             let packet = query("one", RecordType::A, payload);
-            let Outcome::Reply(reply) = answer(&table, "one", &packet, transport, &turns) else {
+            let asker = Asker::Container("one");
+            let Outcome::Reply(reply) = answer(&table, asker, &packet, transport, &turns) else {
                 panic!("no reply");
             };
             let message = Message::from_vec(&reply).unwrap();
@@ -356,6 +467,8 @@ mod tests {
             if let Ok(parsed) = Name::from_ascii(&name) {
                 let packet = query(&parsed.to_ascii(), RecordType::A, None);
                 prop_assert_ne!(ask("one", &packet), Outcome::Silence);
+                let told = ask("the host", &packet);
+                prop_assert!(matches!(told, Outcome::Reply(_)), "{told:?}");
             }
         }
     }

@@ -1,5 +1,5 @@
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// What can go wrong.
@@ -25,6 +25,20 @@ pub enum Error {
         /// The reason.
         source: io::Error,
     },
+    /// The server can't listen for the host.
+    #[error("cannot listen on {address} for the host's questions: {source}; choose another port")]
+    Host {
+        /// The address.
+        address: SocketAddr,
+        /// The reason.
+        source: io::Error,
+    },
+    /// Not a place for the host's questions.
+    #[error("{0} is no loopback address with a port, such as 127.0.0.1:2053")]
+    HostAddress(SocketAddr),
+    /// Not a domain for names of containers.
+    #[error("{0:?} is no domain of letters, digits and \"-\" that is free to use, such as coracle")]
+    Domain(String),
 }
 
 /// A result of this crate.

@@ -19,12 +19,16 @@
 //! gateway's address instead ([`Server::open_gateway`]), where the address of the sender tells who
 //! asks; others get no answer.
 //!
+//! The host's own programs ask at a loopback address, if it is wanted ([`Server::open_host`]): names
+//! of all containers, in a domain of their own ([`Host`]).
+//!
 //! **What it must not know**: how containers get their addresses, and what `/etc/resolv.conf` says.
 //!
 //! **Invariants**
 //! - A name is answered by what is true when it is asked for: [`Server::changed`] makes the next
 //!   question read the snapshot again. Answers live for a second.
 //! - A container sees the names of its own networks, and no others.
+//! - The host is told of nothing but containers: other questions are refused, never forwarded.
 //! - A container on internal networks alone has nothing forwarded.
 //! - Nothing that comes in over a socket panics, blocks, or grows without bound.
 //! - No thread of the runtime is ever in a foreign network namespace.
@@ -36,6 +40,7 @@ mod error;
 mod exchange;
 mod forward;
 mod gate;
+mod host;
 mod place;
 mod question;
 mod resolvers;
@@ -47,6 +52,7 @@ mod table;
 mod tests;
 
 pub use error::{Error, Result};
+pub use host::Host;
 pub use server::{Config, Server};
 pub use snapshot::{Container, Endpoint, Network, Snapshot, Source};
 
@@ -58,7 +64,11 @@ pub const ADDRESS: std::net::Ipv4Addr = std::net::Ipv4Addr::new(127, 0, 0, 11);
 pub fn fuzz(packet: &[u8]) {
     let turns = answer::Turns::default();
     let table = table::Table::new(&snapshot::Snapshot::sample());
-    for asker in ["one", "two", "nobody"] {
+    for asker in ["one", "two", "nobody", "the host"] {
+        let asker = match asker {
+            "the host" => answer::Asker::Host("coracle"),
+            id => answer::Asker::Container(id),
+        };
         let reply = answer::answer(&table, asker, packet, question::Transport::Udp, &turns);
         if let answer::Outcome::Reply(reply) = reply {
             assert!(reply.len() <= question::Transport::limit(packet).max(512));

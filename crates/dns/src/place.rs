@@ -101,6 +101,11 @@ pub(crate) fn at_gateway(address: IpAddr) -> io::Result<Sockets> {
     listen(address, PORT)
 }
 
+/// Makes sockets for the host's own questions.
+pub(crate) fn on_host(address: SocketAddr) -> io::Result<Sockets> {
+    listen(address.ip(), address.port())
+}
+
 fn listen(address: IpAddr, port: u16) -> io::Result<Sockets> {
     let make = |kind, protocol| -> io::Result<_> {
         let family = match address {

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::answer::{Outcome, answer};
+use crate::answer::{Asker, Outcome, answer};
 use crate::gate::Door;
 use crate::question::{self, Transport};
 use crate::server::Core;
@@ -30,6 +30,8 @@ pub(crate) enum Scope {
     Container(Arc<str>),
     /// Whoever has the address on this network.
     Network(Arc<str>),
+    /// The host, which knows names in this domain.
+    Host(Arc<str>),
 }
 
 /// One listener.
@@ -45,9 +47,10 @@ impl Listener {
     fn answer(&self, packet: &[u8], from: SocketAddr, transport: Transport) -> Outcome {
         let table = self.core.table();
         let asker = match &self.scope {
-            Scope::Container(id) => id,
+            Scope::Host(domain) => Asker::Host(domain),
+            Scope::Container(id) => Asker::Container(id),
             Scope::Network(network) => match table.owner(network, from.ip()) {
-                Some(id) => id,
+                Some(id) => Asker::Container(id),
                 // Whoever has no business here gets nothing, so that nothing can be amplified.
                 None => return Outcome::Silence,
             },

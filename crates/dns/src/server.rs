@@ -16,6 +16,7 @@ use crate::answer::Turns;
 use crate::error::{Error, Result};
 use crate::forward::Forwarder;
 use crate::gate::Gate;
+use crate::host::Host;
 use crate::place::{self, Sockets};
 use crate::serve::{Listener, Scope};
 use crate::snapshot::Source;
@@ -28,6 +29,8 @@ pub struct Config {
     pub resolv_conf: PathBuf,
     /// Whom to ask instead of the host's resolvers.
     pub resolvers: Option<Vec<SocketAddr>>,
+    /// Where the host's own programs ask, if they may.
+    pub host: Option<Host>,
     /// The `nft` program, to lead port 53 in a container to the server.
     pub nft: OsString,
 }
@@ -37,6 +40,7 @@ impl Default for Config {
         Self {
             resolv_conf: "/etc/resolv.conf".into(),
             resolvers: None,
+            host: None,
             nft: "nft".into(),
         }
     }
@@ -150,6 +154,24 @@ impl Server {
         let failed = |source| Error::Gateway { address, source };
         let sockets = place::at_gateway(address).map_err(failed)?;
         let scope = Scope::Network(network.into());
+        let tasks = self.begin(sockets, scope).map_err(failed)?;
+        self.listening().insert(key, tasks);
+        Ok(())
+    }
+
+    /// Answers the host's own programs, as long as there is a server.
+    ///
+    /// # Errors
+    /// `Host` if something else listens there.
+    pub fn open_host(&self, host: &Host) -> Result<()> {
+        let address = host.address();
+        let key = address.to_string();
+        if self.listening().contains_key(&key) {
+            return Ok(());
+        }
+        let failed = |source| Error::Host { address, source };
+        let sockets = place::on_host(address).map_err(failed)?;
+        let scope = Scope::Host(host.domain().into());
         let tasks = self.begin(sockets, scope).map_err(failed)?;
         self.listening().insert(key, tasks);
         Ok(())

@@ -29,6 +29,8 @@ pub struct Network {
     pub internal: bool,
     /// Whether its containers have names: Docker's default network gives them none.
     pub named: bool,
+    /// Whether it is a bridge of this host's, whose containers the host reaches.
+    pub bridged: bool,
     /// The host's addresses on it.
     pub gateways: Vec<IpAddr>,
     /// Its subnets: an address and the bits of the network part.
@@ -81,7 +83,7 @@ fn number(ip: IpAddr) -> (u8, u128) {
 }
 
 impl Snapshot {
-    /// Two networks and what can be on them, to try things with.
+    /// Two networks and the default one, and what can be on them, to try things with.
     pub(crate) fn sample() -> Self {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap_or(IpAddr::from([0; 4]));
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -104,6 +106,7 @@ impl Snapshot {
                     id: "f".into(),
                     name: "front".into(),
                     named: true,
+                    bridged: true,
                     gateways: vec![ip("10.1.0.1"), ip("fd00:1::1")],
                     subnets: vec![(ip("10.1.0.0"), 16), (ip("fd00:1::"), 64)],
                     ..Network::default()
@@ -113,8 +116,17 @@ impl Snapshot {
                     name: "back".into(),
                     named: true,
                     internal: true,
+                    bridged: true,
                     gateways: vec![ip("10.2.0.1")],
                     subnets: vec![(ip("10.2.0.0"), 16)],
+                },
+                Network {
+                    id: "d".into(),
+                    name: "bridge".into(),
+                    bridged: true,
+                    gateways: vec![ip("10.3.0.1")],
+                    subnets: vec![(ip("10.3.0.0"), 16)],
+                    ..Network::default()
                 },
             ],
             containers: vec![
@@ -127,6 +139,7 @@ impl Snapshot {
                         endpoint("b", &["10.2.0.3"], &["three"]),
                     ],
                 ),
+                container("plain", vec![endpoint("d", &["10.3.0.2"], &["plain"])]),
             ],
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
+use crate::host;
 use crate::snapshot::{Endpoint, Network, Snapshot};
 
 /// Names that stand for the host, as the container sees it.
@@ -19,6 +20,7 @@ pub(crate) struct Table {
     /// Whose an address is, by network.
     owners: HashMap<(String, IpAddr), String>,
     gateways: HashSet<IpAddr>,
+    host: host::Names,
 }
 
 #[derive(Debug)]
@@ -53,7 +55,10 @@ fn key(name: &str) -> String {
 
 impl Table {
     pub(crate) fn new(snapshot: &Snapshot) -> Self {
-        let mut table = Self::default();
+        let mut table = Self {
+            host: host::Names::new(snapshot),
+            ..Self::default()
+        };
         for network in &snapshot.networks {
             table.gateways.extend(&network.gateways);
             let zone = Zone {
@@ -121,6 +126,11 @@ impl Table {
                 zone.reverse.insert(*ip, full.clone());
             }
         }
+    }
+
+    /// What the host itself sees.
+    pub(crate) fn host(&self) -> &host::Names {
+        &self.host
     }
 
     /// Who asks from an address on a network.

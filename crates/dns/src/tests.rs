@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::place::Sockets;
 use crate::serve::Scope;
-use crate::{Config, Server, Snapshot, Source};
+use crate::{Config, Host, Server, Snapshot, Source};
 
 struct Sample;
 
@@ -229,6 +229,35 @@ async fn strangers_get_no_answer_at_a_gateway() {
     let mut buffer = [0; 512];
     let heard = timeout(Duration::from_millis(300), socket.recv(&mut buffer)).await;
     assert!(heard.is_err());
+}
+
+#[tokio::test]
+async fn the_host_is_answered_by_udp_and_tcp_and_refused_the_rest() {
+    let other = Other::start(1, false).await;
+    let (_server, udp, tcp) = server(vec![other.address], Scope::Host("coracle".into()));
+    let own = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x03two\x07coracle\0\0\x01\0\x01";
+    assert!(ask(udp, own).await.unwrap().ends_with(&[10, 2, 0, 2]));
+    let replies = ask_by_tcp(tcp, &[own, &query(true)]).await;
+    assert!(replies[0].ends_with(&[10, 2, 0, 2]));
+    assert_eq!(replies[1][3] & 15, 5, "REFUSED");
+    assert_eq!(ask(udp, &query(true)).await.unwrap()[3] & 15, 5, "REFUSED");
+    assert!(other.seen.lock().unwrap().is_empty(), "nobody is asked");
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_told() {
+    let taken = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap();
+    let host = Host::new(address, "coracle").unwrap();
+    let server = Server::new(Config::default(), Arc::new(Sample));
+    let error = server.open_host(&host).unwrap_err().to_string();
+    assert!(error.contains(&address.to_string()), "{error}");
+    drop(taken);
+    server.open_host(&host).unwrap();
+    server.open_host(&host).unwrap();
+    server.close_gateways(|_| true);
+    let own = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x03two\x07coracle\0\0\x01\0\x01";
+    assert!(ask(address, own).await.unwrap().ends_with(&[10, 2, 0, 2]));
 }
 
 #[tokio::test]
