@@ -1,13 +1,13 @@
 //! Flags and configuration file, as dockerd's: the same names in both, and each in one of them only.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
 use coracle_api::ServerConfig;
-use coracle_local::{Config, PortForwarder};
+use coracle_local::{Config, HostDns, PortForwarder};
 use coracle_network::{AddressPool, Subnet};
 use coracle_runtime::spec::{LogConfig, Ulimit};
 use serde::Deserialize;
@@ -231,6 +231,12 @@ settings! {
     /// Host address of published ports that name none
     #[arg(value_name = "ADDRESS")]
     ip: Option<IpAddr>,
+    /// Loopback address where the host's programs find containers by name: 127.0.0.1:2053
+    #[arg(value_name = "ADDRESS:PORT")]
+    host_dns: Option<SocketAddr>,
+    /// What the names of containers on the host end in [default: coracle]
+    #[arg(value_name = "DOMAIN")]
+    host_dns_domain: Option<String>,
     /// Containers outlive the daemon: always so
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     live_restore: Option<bool>,
@@ -400,6 +406,7 @@ impl Settings {
                 },
             });
         }
+        config.dns.host = self.host_dns()?;
         config.init = self.init.unwrap_or_default();
         config.labels.clone_from(&self.label);
         config.log_config = LogConfig {
@@ -475,6 +482,26 @@ impl Settings {
             .stats_interval
             .map(|seconds| Duration::from_secs(seconds.clamp(1, 600)));
         Ok(config)
+    }
+
+    fn host_dns(&self) -> Result<Option<HostDns>, Error> {
+        let domain = self.host_dns_domain.as_deref();
+        let Some(address) = self.host_dns else {
+            return match domain {
+                Some(_) => Err(Error::setting(
+                    "--host-dns-domain",
+                    "without --host-dns nobody is answered",
+                )),
+                None => Ok(None),
+            };
+        };
+        if rootless::is_rootless() {
+            let why = "in rootless mode the host does not reach containers by their addresses";
+            return Err(Error::setting("--host-dns", why));
+        }
+        HostDns::new(address, domain.unwrap_or("coracle"))
+            .map(Some)
+            .map_err(|error| Error::setting("--host-dns", error))
     }
 
     fn machine_settings(&self, config: &mut Config) -> Result<(), Error> {
@@ -727,6 +754,25 @@ mod tests {
         let settings = parsed(&args, "{}").unwrap();
         assert_eq!((settings.icc, settings.init), (Some(false), Some(true)));
         assert_eq!(settings.host.len(), 2);
+    }
+
+    #[test]
+    fn names_on_the_host_are_for_the_host_alone() {
+        let host = |args: &[&str], file: &str| parsed(args, file).unwrap().host_dns();
+        assert!(host(&[], "{}").unwrap().is_none());
+        let made = host(&["--host-dns", "127.0.0.1:2053"], "{}")
+            .unwrap()
+            .unwrap();
+        assert_eq!(made.domain(), "coracle");
+        let file = r#"{"host-dns":"[::1]:53","host-dns-domain":"box.test"}"#;
+        assert_eq!(host(&[], file).unwrap().unwrap().domain(), "box.test");
+        for args in [
+            &["--host-dns", "0.0.0.0:53"][..],
+            &["--host-dns", "127.0.0.1:53", "--host-dns-domain", "a b"],
+            &["--host-dns-domain", "coracle"],
+        ] {
+            assert!(host(args, "{}").is_err(), "{args:?}");
+        }
     }
 
     #[test]

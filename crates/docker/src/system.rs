@@ -66,6 +66,16 @@ wire! {
         pub unavailable: String,
     }
 
+    /// Where the host's own programs ask for names of containers.
+    pub struct HostDnsInfo {
+        /// Address and port; empty if they can't.
+        pub address: String,
+        /// What all names end in.
+        pub domain: String,
+        /// Why nobody answers there; empty if somebody does.
+        pub unavailable: String,
+    }
+
     /// `GET /info`.
     pub struct InfoResponse {
         /// A stable identity.
@@ -176,6 +186,9 @@ wire! {
         pub default_runtime: String,
         /// How virtual machines run; not Docker's.
         pub machines: MachineInfo,
+        /// Names of containers on the host; not Docker's.
+        #[serde(rename = "HostDNS")]
+        pub host_dns: HostDnsInfo,
         /// Not a swarm.
         pub swarm: Swarm,
         /// Whether containers outlive the daemon.

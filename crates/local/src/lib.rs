@@ -41,6 +41,7 @@ mod transfer;
 mod volumes;
 
 pub use config::Config;
+pub use coracle_dns::Host as HostDns;
 pub use forward::PortForwarder;
 pub use machine::MachineSettings;
 pub use runtime::LocalRuntime;

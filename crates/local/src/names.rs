@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use coracle_dns::{Container, Endpoint, Network, Snapshot, Source};
-use coracle_network::{Dns, Networks, Reach};
+use coracle_network::{Dns, Driver, Networks, Reach};
 use coracle_runtime::Result;
 use coracle_runtime::container::NetworkSettings;
+use coracle_runtime::system::HostDnsInfo;
 use futures_util::{StreamExt, stream};
 
 use crate::container::names::Containers;
@@ -30,6 +31,9 @@ struct Directory {
 pub(crate) struct Names {
     server: coracle_dns::Server,
     networks: Networks,
+    host: Option<coracle_dns::Host>,
+    /// Why the host isn't answered.
+    host_failure: OnceLock<String>,
 }
 
 impl Names {
@@ -43,6 +47,8 @@ impl Names {
             containers,
         };
         Self {
+            host: config.host.clone(),
+            host_failure: OnceLock::new(),
             server: coracle_dns::Server::new(config, Arc::new(directory)),
             networks,
         }
@@ -86,6 +92,7 @@ impl Names {
     /// Answers again those who ran on while there was no daemon; their namespaces are in a directory.
     pub(crate) async fn reopen(&self, directory: &Path) {
         self.changed();
+        self.open_host();
         let mut waiting = Vec::new();
         for network in self.networks.list() {
             if network.is_default() {
@@ -107,6 +114,28 @@ impl Names {
             }
         };
         stream::iter(waiting).for_each_concurrent(8, open).await;
+    }
+
+    /// Answers the host's own programs, if that is wanted. Containers run without.
+    fn open_host(&self) {
+        let opened = self.host.as_ref().map(|host| self.server.open_host(host));
+        if let Some(Err(error)) = opened {
+            tracing::warn!(%error, "no names of containers on the host");
+            // It is only tried once.
+            let _ = self.host_failure.set(error.to_string());
+        }
+    }
+
+    /// Where the host's own programs ask.
+    pub(crate) fn info(&self) -> HostDnsInfo {
+        let Some(host) = &self.host else {
+            return HostDnsInfo::default();
+        };
+        HostDnsInfo {
+            address: host.address().to_string(),
+            domain: host.domain().to_owned(),
+            unavailable: self.host_failure.get().cloned().unwrap_or_default(),
+        }
     }
 
     /// Has nothing answered any more.
@@ -131,6 +160,7 @@ impl Source for Directory {
                 name: network.name.clone(),
                 internal: network.internal,
                 named: !network.is_default(),
+                bridged: network.driver == Driver::Bridge,
                 gateways: pools().map(|pool| pool.gateway).collect(),
                 subnets: pools()
                     .map(|pool| (pool.subnet.network(), pool.subnet.prefix()))

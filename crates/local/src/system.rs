@@ -72,6 +72,10 @@ pub(crate) fn info(engine: &Engine) -> Info {
             "WARNING: virtual machines are emulated (tcg): {why}"
         ));
     }
+    let host_dns = engine.networks.names.info();
+    if !host_dns.unavailable.is_empty() {
+        warnings.push(format!("WARNING: {}", host_dns.unavailable));
+    }
     Info {
         id: engine.id.clone(),
         containers: running + paused + stopped,
@@ -99,6 +103,7 @@ pub(crate) fn info(engine: &Engine) -> Info {
         runtimes: engine.machines.runtimes(config),
         default_runtime: engine.machines.default_runtime(config).into(),
         machines,
+        host_dns,
         security_options: security,
         limits: limits.map(|(name, on)| (name.to_owned(), on)).into(),
         insecure_registries: engine.config.insecure_registries.clone(),

@@ -72,6 +72,8 @@ pub struct Info {
     pub default_runtime: String,
     /// How virtual machines run here.
     pub machines: MachineInfo,
+    /// Where the host's own programs ask for names of containers.
+    pub host_dns: HostDnsInfo,
     /// `name=…` options, as Docker lists them.
     pub security_options: Vec<String>,
     /// Limits that the kernel can enforce, by Docker's field name (`MemoryLimit`, `SwapLimit` …).
@@ -104,6 +106,17 @@ pub struct MachineInfo {
     /// The default kernel.
     pub kernel: String,
     /// Why there are no machines; empty if there are.
+    pub unavailable: String,
+}
+
+/// Where the host's own programs ask for names of containers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostDnsInfo {
+    /// Address and port; empty if they can't.
+    pub address: String,
+    /// What all names end in.
+    pub domain: String,
+    /// Why nobody answers there; empty if somebody does.
     pub unavailable: String,
 }
 

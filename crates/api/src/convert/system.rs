@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use coracle_docker::system::{
-    AddressPool, Component, IndexConfig, InfoResponse, MachineInfo, PlatformName, Plugins,
-    RegistryConfig, RuntimeInfo, Swarm, VersionResponse,
+    AddressPool, Component, HostDnsInfo, IndexConfig, InfoResponse, MachineInfo, PlatformName,
+    Plugins, RegistryConfig, RuntimeInfo, Swarm, VersionResponse,
 };
 use coracle_docker::time::format_fixed;
 use coracle_docker::{API_VERSION, MIN_API_VERSION};
@@ -109,6 +109,11 @@ pub(crate) fn info(info: Info, version: String, drivers: Drivers) -> InfoRespons
             reason: info.machines.reason,
             kernel: info.machines.kernel,
             unavailable: info.machines.unavailable,
+        },
+        host_dns: HostDnsInfo {
+            address: info.host_dns.address,
+            domain: info.host_dns.domain,
+            unavailable: info.host_dns.unavailable,
         },
         swarm: Swarm {
             local_node_state: "inactive".to_owned(),

@@ -6,7 +6,7 @@ use coracle_docker::network::NetworkInspect;
 use coracle_docker::system::{InfoResponse, VersionResponse};
 use coracle_docker::volume::VolumeInspect;
 use coracle_runtime::network::{Network, NetworkContainer};
-use coracle_runtime::system::{Info, MachineInfo, Version};
+use coracle_runtime::system::{HostDnsInfo, Info, MachineInfo, Version};
 use coracle_runtime::volume::Volume;
 use jiff::Timestamp;
 
@@ -95,6 +95,11 @@ pub(crate) fn info(told: InfoResponse) -> Info {
             reason: told.machines.reason,
             kernel: told.machines.kernel,
             unavailable: told.machines.unavailable,
+        },
+        host_dns: HostDnsInfo {
+            address: told.host_dns.address,
+            domain: told.host_dns.domain,
+            unavailable: told.host_dns.unavailable,
         },
         security_options: told.security_options,
         limits: limits

@@ -81,6 +81,15 @@ fn table(info: &InfoResponse, host: &str) -> String {
         line(2, "Accelerator", &accelerator);
         line(2, "Kernel", &machines.kernel);
     }
+    let dns = &info.host_dns;
+    if !dns.address.is_empty() {
+        let why = match dns.unavailable.as_str() {
+            "" => String::new(),
+            why => format!(" ({why})"),
+        };
+        let shown = format!("{} at {}{why}", dns.domain, dns.address);
+        line(1, "Host DNS", &shown);
+    }
     line(1, "Init Binary", &info.init_binary);
     line(1, "Security Options", "");
     for option in &info.security_options {

@@ -157,7 +157,17 @@ static CERT: [Node; 1] = [verb::<system::cert::CreateArgs>(
     "Make a certificate, and the authority that signs it",
 )];
 
-static SYSTEM: [Node; 12] = [
+static DNS: [Node; 3] = [
+    verb::<system::dns::CreateArgs>("create", "Have the host's resolver find containers"),
+    verb::<system::dns::ListArgs>(
+        "list",
+        "Show what is answered, and whether the resolver knows",
+    )
+    .or(&["ls"]),
+    verb::<system::dns::DeleteArgs>("delete", "Undo create").or(&["rm", "remove"]),
+];
+
+static SYSTEM: [Node; 13] = [
     verb::<system::StartArgs>("start", "Start the daemon"),
     verb::<system::StopArgs>("stop", "Stop the daemon; containers run on"),
     verb::<system::StatusArgs>("status", "Show whether the daemon runs"),
@@ -169,6 +179,7 @@ static SYSTEM: [Node; 12] = [
     group!("kernel", "Manage the kernels of virtual machines", KERNEL),
     group!("key", "Manage keys to the API over TCP", KEY),
     group!("cert", "Manage certificates for the API over TLS", CERT),
+    group!("dns", "Manage names of containers on the host", DNS),
     verb::<system::LaunchArgs>("launch", "Become the daemon").hidden(),
 ];
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod cert;
 mod df;
+pub(crate) mod dns;
 pub(crate) mod kernel;
 pub(crate) mod key;
 mod launch;
