@@ -15,6 +15,7 @@ mod daemon;
 mod events;
 mod exec;
 mod health;
+mod host_names;
 mod hostile;
 mod images;
 mod inspect;

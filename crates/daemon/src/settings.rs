@@ -407,6 +407,10 @@ impl Settings {
             });
         }
         config.dns.host = self.host_dns()?;
+        if config.dns.host.is_some() && rootless::is_rootless() {
+            let why = "in rootless mode the host does not reach containers by their addresses";
+            return Err(Error::setting("--host-dns", why));
+        }
         config.init = self.init.unwrap_or_default();
         config.labels.clone_from(&self.label);
         config.log_config = LogConfig {
@@ -495,10 +499,6 @@ impl Settings {
                 None => Ok(None),
             };
         };
-        if rootless::is_rootless() {
-            let why = "in rootless mode the host does not reach containers by their addresses";
-            return Err(Error::setting("--host-dns", why));
-        }
         HostDns::new(address, domain.unwrap_or("coracle"))
             .map(Some)
             .map_err(|error| Error::setting("--host-dns", error))
