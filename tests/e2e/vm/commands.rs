@@ -60,19 +60,19 @@ fn info_tells_of_machines(d: &Daemon) {
 
 fn kernels_and_their_parameters(d: &Daemon) {
     let installed = d.api("GET", "/api/v1/kernels/default", None).json();
-    let image = installed["Image"].as_str().unwrap().to_owned();
+    let image = installed["image"].as_str().unwrap().to_owned();
     let line = [
         "run", "--rm", "--network", "none", "--kernel", &image, "--kernel-arg", "one=1",
         "--kernel-arg", "two", "busybox", "cat", "/proc/cmdline",
     ];
     // An image alone is a kernel where it has all built in; a distribution's needs its modules.
-    if installed["Modules"].as_array().is_some_and(Vec::is_empty) {
+    if installed["modules"].as_array().is_some_and(Vec::is_empty) {
         for _ in 0..2 {
             let seen = coracle(d, &line).ok();
             assert!(seen.trim_end().ends_with("one=1 two"), "{seen}");
         }
         let all = d.api("GET", "/api/v1/kernels", None).json();
-        assert_eq!(all.as_array().map(Vec::len), Some(2), "{all}");
+        assert_eq!(all["items"].as_array().map(Vec::len), Some(2), "{all}");
     }
     let refused = coracle(d, &["create", "--kernel-arg", "a b", "busybox"]);
     refused.says("without white space");

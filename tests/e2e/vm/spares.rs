@@ -230,10 +230,10 @@ fn a_stuck_spare(d: &Daemon) {
 fn another_kernel(d: &Daemon) {
     let old = spare(d);
     let kernel = super::kernel().unwrap();
-    let spec = json!({"Path": kernel, "Name": "another"});
+    let spec = json!({"path": kernel, "name": "another"});
     let reply = d.api("POST", "/api/v1/kernels", Some(&spec));
     assert!(reply.status < 300, "{reply:?}");
-    let name = json!({"Name": "another"});
+    let name = json!({"name": "another"});
     let reply = d.api("PUT", "/api/v1/kernels/default", Some(&name));
     assert!(reply.status < 300, "{reply:?}");
     gone(&old);
