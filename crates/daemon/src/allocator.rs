@@ -8,12 +8,16 @@
 use std::time::Duration;
 
 use coracle_runtime::EventBus;
+use tokio::time::timeout;
 
 /// Arenas: one would make threads wait for each other, more are not missed.
 #[cfg(target_env = "gnu")]
 const ARENAS: libc::c_int = 2;
 /// Time without an event after which memory is given back.
 const QUIET: Duration = Duration::from_secs(5);
+/// Requests that change nothing make no event, and free memory all the same: so often it is given back
+/// without one.
+const BETWEEN: Duration = Duration::from_secs(60);
 
 /// To be called before there is a second thread.
 pub(crate) fn limit_arenas() {
@@ -29,10 +33,11 @@ pub(crate) fn limit_arenas() {
 pub(crate) async fn trim_when_quiet(events: EventBus) {
     let mut events = events.subscribe(None);
     loop {
-        if events.next().await.is_none() {
-            return;
+        match timeout(BETWEEN, events.next()).await {
+            Ok(None) => return,
+            Ok(Some(_)) => while timeout(QUIET, events.next()).await.is_ok() {},
+            Err(_) => {}
         }
-        while tokio::time::timeout(QUIET, events.next()).await.is_ok() {}
         trim();
     }
 }
