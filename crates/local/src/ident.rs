@@ -1,6 +1,6 @@
 //! Ids and names: made, checked, and found again.
 
-use coracle_runtime::{Result, RuntimeError};
+pub(crate) use coracle_spec::check_name;
 use ring::rand::{SecureRandom, SystemRandom};
 
 const ADJECTIVES: [&str; 40] = [
@@ -53,26 +53,6 @@ pub(crate) fn random_name(attempt: u32) -> String {
         format!("{adjective}_{noun}")
     } else {
         format!("{adjective}_{noun}{}", u32::from(c) + attempt)
-    }
-}
-
-/// Checks a name by Docker's rule, and with its text.
-pub(crate) fn check_name(kind: &str, name: &str) -> Result<()> {
-    let mut bytes = name.bytes();
-    let first = bytes
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphanumeric());
-    let mut rest = bytes.peekable();
-    let valid = first
-        && rest.peek().is_some()
-        && name.len() <= 255
-        && rest.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
-    if valid {
-        Ok(())
-    } else {
-        Err(RuntimeError::InvalidArgument(format!(
-            "Invalid {kind} name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
-        )))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use coracle_runtime::{Result, RuntimeError};
+pub(crate) use coracle_spec::check_name;
 
 /// A new id: 64 hexadecimal digits, the first of them a letter.
 pub(crate) fn new_id() -> String {
@@ -17,24 +17,6 @@ pub(crate) fn new_id() -> String {
 pub(crate) fn random_name() -> String {
     let id = new_id();
     format!("mock_{}", id.get(1..9).unwrap_or_default())
-}
-
-/// Checks a name by Docker's rule, and with its text.
-pub(crate) fn check_name(kind: &str, name: &str) -> Result<()> {
-    let mut bytes = name.bytes();
-    let first = bytes
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphanumeric());
-    let valid = first
-        && (2..=255).contains(&name.len())
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
-    if valid {
-        Ok(())
-    } else {
-        Err(RuntimeError::InvalidArgument(format!(
-            "Invalid {kind} name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
-        )))
-    }
 }
 
 /// What a prefix of an id stands for.

@@ -43,28 +43,13 @@ impl State {
         spec: VolumeSpec,
         anonymous: bool,
     ) -> Result<(Stored, bool)> {
-        if !matches!(spec.driver.as_str(), "" | "local") {
-            return Err(RuntimeError::NotFound(format!(
-                "error looking up volume plugin {}: plugin \"{0}\" not found",
-                spec.driver
-            )));
-        }
-        coracle_spec::VolumeBacking::parse(&spec.driver_opts).map_err(|error| {
-            RuntimeError::InvalidArgument(format!("create {}: {error}", spec.name))
-        })?;
+        coracle_spec::check_volume(&spec)?;
         let anonymous = anonymous || spec.name.is_empty();
         let name = if spec.name.is_empty() {
             ident::new_id()
         } else {
             spec.name
         };
-        ident::check_name("volume", &name).map_err(|_| {
-            RuntimeError::InvalidArgument(format!(
-                "create {name}: \"{name}\" includes invalid characters for a local volume name, \
-                 only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host \
-                 directory, use absolute path"
-            ))
-        })?;
         if let Some(stored) = self.volumes.get(&name) {
             return Ok((stored.clone(), false));
         }

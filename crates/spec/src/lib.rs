@@ -22,6 +22,7 @@ mod error;
 mod files;
 mod merge;
 mod mounts;
+mod name;
 mod process;
 mod resources;
 mod security;
@@ -36,11 +37,12 @@ pub use error::SpecError;
 pub use files::{CONFIGS_ANNOTATION, FileKind, SECRETS_ANNOTATION, SecretFile, secret_files};
 pub use merge::{command, merge};
 pub use mounts::{MountKind, ResolvedMount, tmpfs_options};
+pub use name::check_name;
 pub use process::exec_process;
 pub use resources::resources;
 pub use security::{SeccompChoice, SecurityOptions};
 pub use update::overlay;
-pub use volume::VolumeBacking;
+pub use volume::{VolumeBacking, check_volume};
 
 /// What the host can do, as far as a specification depends on it.
 #[derive(Clone, Debug, Default)]

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 
-use crate::SpecError;
+use coracle_runtime::volume::VolumeSpec;
+use coracle_runtime::{Result as RuntimeResult, RuntimeError};
+
+use crate::{SpecError, check_name};
 
 /// The options that there are.
 const KNOWN: [&str; 4] = ["device", "o", "size", "type"];
@@ -44,6 +47,31 @@ pub enum VolumeBacking {
         /// Its options, and those of the mount.
         options: Vec<String>,
     },
+}
+
+/// Checks what a volume is asked to be. One without a name gets one that is right.
+///
+/// # Errors
+/// `NotFound` for another driver than `local`, `InvalidArgument` for its options and its name; Docker's
+/// texts.
+pub fn check_volume(spec: &VolumeSpec) -> RuntimeResult<()> {
+    let name = &spec.name;
+    if !matches!(spec.driver.as_str(), "" | "local") {
+        return Err(RuntimeError::NotFound(format!(
+            "error looking up volume plugin {}: plugin \"{0}\" not found",
+            spec.driver
+        )));
+    }
+    VolumeBacking::parse(&spec.driver_opts)
+        .map_err(|error| RuntimeError::InvalidArgument(format!("create {name}: {error}")))?;
+    if !name.is_empty() && check_name("volume", name).is_err() {
+        return Err(RuntimeError::InvalidArgument(format!(
+            "create {name}: \"{name}\" includes invalid characters for a local volume name, only \
+             \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use \
+             absolute path"
+        )));
+    }
+    Ok(())
 }
 
 impl VolumeBacking {
