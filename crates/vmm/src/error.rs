@@ -49,6 +49,9 @@ pub enum Error {
     /// No such disk or network card.
     #[error("the machine has no {0}")]
     NotFound(String),
+    /// A disk's server can't be reached, or doesn't have the disk.
+    #[error("the disk's server: {0}")]
+    Server(String),
     /// A file or a system call.
     #[error("{what}: {source}")]
     Io {

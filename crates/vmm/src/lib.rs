@@ -14,6 +14,7 @@
 //! - A damaged template or one of another shape is refused ([`Error::Template`]), never used.
 //! - The VMM's process holds no descriptor, path or privilege that its machine doesn't need. What
 //!   of its confinement could not be had here is told by [`Machine::warnings`].
+//! - The VMM has no network. To a server whose disk is plugged in its caller's process connects.
 //! - Nothing is left on the host: no socket, no file, no process. Only what the caller named (the
 //!   console's file, a template's directory) is written.
 //! - Everything that the VMM says is bounded, and is checked like any stranger's word.
@@ -35,10 +36,13 @@ mod spec;
 mod sys;
 mod template;
 
+pub use coracle_nbd::Uri as NbdUri;
 pub use error::{Error, Result};
 pub use helper::run_if_helper;
 pub use machine::{End, Exit, Machine, Vmm};
 pub use probe::{Choice, Ready, choose};
 pub use qemu::Qemu;
-pub use spec::{Accelerator, Disk, Generation, MacAddr, MachineSpec, Nic, ROOM, Shape, Slot};
+pub use spec::{
+    Accelerator, Disk, Generation, MacAddr, MachineSpec, Nic, ROOM, Shape, Slot, Source,
+};
 pub use template::{FORMAT, Template};

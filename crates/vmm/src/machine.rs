@@ -49,7 +49,8 @@ pub trait Machine: Send + Sync {
     /// Plugs a disk in. The guest finds it some time later, by its serial.
     ///
     /// # Errors
-    /// If the serial is taken or no place is left.
+    /// If the serial is taken or no place is left; [`crate::Error::Server`] if it is a server's, and
+    /// can't be had.
     async fn add_disk(&self, disk: Disk) -> Result<()>;
 
     /// Puts a disk into a slot ([`crate::Slot`]) in place of what it was started with, which the guest

@@ -104,11 +104,22 @@ impl Slot {
     }
 }
 
-/// A disk: a raw image.
+/// Where a disk's bytes are.
+#[derive(Debug)]
+pub enum Source {
+    /// In a raw image or block device, open for reading, and for writing if the disk isn't read-only.
+    File(OwnedFd),
+    /// At a network block device server, to which the caller's process connects: the VMM has no
+    /// network. A connection that is lost is made again; what the guest asks for meanwhile waits for
+    /// some seconds, and fails then.
+    Nbd(coracle_nbd::Uri),
+}
+
+/// A disk.
 #[derive(Debug)]
 pub struct Disk {
-    /// The image, open for reading, and for writing if it isn't read-only.
-    pub file: OwnedFd,
+    /// Where its bytes are; in a slot, a file.
+    pub source: Source,
     /// Whether the guest may not write.
     pub read_only: bool,
     /// How the guest finds it (`/sys/block/*/serial`): 1 to 20 of `A-Z a-z 0-9 - _`.
@@ -127,10 +138,24 @@ impl Disk {
             .open(path)
             .map_err(Error::io(format!("opening disk {}", path.display())))?;
         Ok(Disk {
-            file: file.into(),
+            source: Source::File(file.into()),
             read_only,
             serial: serial.into(),
         })
+    }
+
+    /// The descriptor of its image.
+    ///
+    /// # Errors
+    /// If it has none.
+    pub fn file(&self) -> Result<&OwnedFd> {
+        match &self.source {
+            Source::File(file) => Ok(file),
+            Source::Nbd(_) => Err(Error::Unsupported(format!(
+                "disk {} is no file: a server's disk is plugged in",
+                self.serial
+            ))),
+        }
     }
 
     pub(crate) fn check(&self) -> Result<()> {

@@ -20,6 +20,7 @@ use coracle_vmm::MachineSpec;
 use coracle_vmm::Nic;
 use coracle_vmm::Qemu;
 use coracle_vmm::Slot;
+use coracle_vmm::Source;
 use coracle_vmm::Template;
 use coracle_vmm::Vmm;
 use tokio::io::AsyncReadExt;
@@ -179,7 +180,7 @@ impl Spare {
 
 fn disk(file: OwnedFd, slot: Slot) -> Disk {
     Disk {
-        file,
+        source: Source::File(file),
         read_only: slot.read_only(),
         serial: slot.serial().into(),
     }

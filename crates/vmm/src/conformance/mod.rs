@@ -11,6 +11,7 @@
 mod guest;
 mod life;
 mod plug;
+mod server;
 mod templates;
 
 pub use guest::{Guest, Talk};
@@ -55,7 +56,7 @@ use tests;
 /// Runs the tests whose names contain `filter`, and prints what came of each; whether all passed.
 pub async fn run(bench: &Bench<'_>, filter: &str) -> bool {
     let mut passed = true;
-    let all = [life::TESTS, plug::TESTS, templates::TESTS].concat();
+    let all = [life::TESTS, plug::TESTS, server::TESTS, templates::TESTS].concat();
     for (name, test) in all.iter().filter(|(name, _)| name.contains(filter)) {
         let start = Instant::now();
         let outcome = Caught(AssertUnwindSafe(test(bench))).await;

@@ -101,7 +101,7 @@ pub(super) async fn launch(
     };
     let slot = |slot: Slot| -> Result<Option<OwnedFd>> {
         spec.disk(slot)
-            .map(|disk| disk.file.try_clone().map_err(Error::io("dup")))
+            .map(|disk| disk.file()?.try_clone().map_err(Error::io("dup")))
             .transpose()
     };
     let mut line = command::build(Parts {

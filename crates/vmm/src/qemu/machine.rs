@@ -72,6 +72,16 @@ impl Life {
         Ok(life)
     }
 
+    /// Whose end it is.
+    pub(super) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// A descriptor of the process.
+    pub(super) fn pidfd(&self) -> Result<OwnedFd> {
+        self.pidfd.try_clone().map_err(Error::io("dup"))
+    }
+
     /// Waits for the end.
     pub(super) async fn ended(&self) -> Exit {
         let mut exit = self.exit.clone();

@@ -6,6 +6,7 @@ mod launch;
 mod logs;
 mod machine;
 mod memory;
+mod nbd;
 mod plug;
 mod qmp;
 mod snapshot;

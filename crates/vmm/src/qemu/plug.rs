@@ -5,13 +5,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::time::Duration;
 
+use coracle_nbd::Uri;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::error::{Error, Result};
 use crate::qemu::command::{PORTS, disk_id, port};
 use crate::qemu::machine::QemuMachine;
-use crate::spec::{Disk, MacAddr, Nic, Slot};
+use crate::qemu::nbd::{self, Relay};
+use crate::spec::{Disk, MacAddr, Nic, Slot, Source};
 
 /// The numbers of the sets of descriptors that slots are filled from: above those that QEMU gives itself.
 const FILLED_SETS: usize = 1 << 20;
@@ -40,6 +42,8 @@ enum Kind {
     Disk {
         /// To measure it, if it can be written to.
         file: Option<File>,
+        /// Where QEMU reaches its server by.
+        relay: Option<Relay>,
     },
     Nic,
     Memory,
@@ -108,34 +112,13 @@ impl QemuMachine {
                 "serial {serial} belongs to a slot of the machine"
             )));
         }
-        let failed = || Error::io(format!("disk {serial}"));
-        let file = File::from(disk.file.try_clone().map_err(failed())?);
-        let kind = file.metadata().map_err(failed())?.file_type();
-        let driver = match () {
-            () if kind.is_file() => "file",
-            () if kind.is_block_device() => "host_device",
-            () => {
-                return Err(Error::Unsupported(format!(
-                    "disk {serial} is neither a file nor a block device"
-                )));
-            }
-        };
         let mut plugs = self.plugs.lock().await;
         let free = plugs.free("disk", serial)?;
-        let added = self
-            .qmp
-            .run_with("add-fd", json!({}), Some(disk.file.as_fd()))
-            .await?;
-        let set = number(&added, "fdset-id")?;
         let node = disk_id(serial);
-        let block = json!({
-            "driver": driver, "node-name": node, "filename": format!("/dev/fdset/{set}"),
-            "read-only": disk.read_only, "discard": "unmap", "locking": "off",
-        });
-        let opened = self.qmp.run("blockdev-add", block).await;
-        // The node has a descriptor of its own by now.
-        self.qmp.run("remove-fd", json!({"fdset-id": set})).await?;
-        opened?;
+        let kind = match &disk.source {
+            Source::File(file) => self.open_file(&disk, file).await?,
+            Source::Nbd(uri) => self.open_nbd(&disk, uri).await?,
+        };
         let device = json!({
             "driver": "virtio-blk-pci", "id": device_id(&node), "bus": port(free),
             "drive": node, "serial": serial,
@@ -147,12 +130,72 @@ impl QemuMachine {
                 .await;
             return Err(error);
         }
-        let kind = Kind::Disk {
-            file: (!disk.read_only).then_some(file),
-        };
         let name = serial.to_owned();
         plugs.set(free, Some(Plug { name, kind }));
         Ok(())
+    }
+
+    /// Makes a node of a file.
+    async fn open_file(&self, disk: &Disk, file: &OwnedFd) -> Result<Kind> {
+        let serial = &disk.serial;
+        let failed = || Error::io(format!("disk {serial}"));
+        let file = File::from(file.try_clone().map_err(failed())?);
+        let kind = file.metadata().map_err(failed())?.file_type();
+        let driver = match () {
+            () if kind.is_file() => "file",
+            () if kind.is_block_device() => "host_device",
+            () => {
+                return Err(Error::Unsupported(format!(
+                    "disk {serial} is neither a file nor a block device"
+                )));
+            }
+        };
+        let added = self.qmp.run_with("add-fd", json!({}), Some(file.as_fd()));
+        let set = number(&added.await?, "fdset-id")?;
+        let block = json!({
+            "driver": driver, "node-name": disk_id(serial),
+            "filename": format!("/dev/fdset/{set}"),
+            "read-only": disk.read_only, "discard": "unmap", "locking": "off",
+        });
+        let opened = self.qmp.run("blockdev-add", block).await;
+        // The node has a descriptor of its own by now.
+        self.qmp.run("remove-fd", json!({"fdset-id": set})).await?;
+        opened?;
+        Ok(Kind::Disk {
+            file: (!disk.read_only).then_some(file),
+            relay: None,
+        })
+    }
+
+    /// Makes a node of a server's disk.
+    async fn open_nbd(&self, disk: &Disk, uri: &Uri) -> Result<Kind> {
+        let name = format!("coracle-{}", disk_id(&disk.serial));
+        let relay = Relay::begin(uri.clone(), &name, &self.life).await?;
+        let block = json!({
+            "driver": "nbd", "node-name": disk_id(&disk.serial), "export": uri.export,
+            "server": {"type": "unix", "path": name, "abstract": true, "tight": true},
+            "read-only": disk.read_only, "discard": "unmap",
+            "reconnect-delay": nbd::RECONNECT.as_secs(),
+        });
+        let opened = self.qmp.give("blockdev-add", block, None).await?.wait();
+        tokio::pin!(opened);
+        let opened = match tokio::time::timeout(nbd::NEGOTIATION, &mut opened).await {
+            Ok(opened) => opened.map(drop),
+            Err(_) => {
+                // QEMU waits for the server, and does nothing else meanwhile.
+                drop(relay);
+                let _ = opened.await;
+                return Err(Error::Timeout(format!("the answer of {uri}")));
+            }
+        };
+        opened.map_err(|error| match error {
+            Error::Refused { message, .. } => Error::Server(format!("{uri}: {message}")),
+            error => error,
+        })?;
+        Ok(Kind::Disk {
+            file: None,
+            relay: Some(relay),
+        })
     }
 
     /// Gives all commands at once: none of the answers decides the next one.
@@ -162,7 +205,8 @@ impl QemuMachine {
         let place = Slot::ALL.iter().position(is_its).ok_or_else(|| {
             Error::Invalid(format!("disk {serial} belongs into no slot of a machine"))
         })?;
-        let file = File::from(disk.file.try_clone().map_err(Error::io("dup"))?);
+        let given = disk.file()?;
+        let file = File::from(given.try_clone().map_err(Error::io("dup"))?);
         let kind = file
             .metadata()
             .map_err(Error::io(format!("disk {serial}")))?;
@@ -184,7 +228,7 @@ impl QemuMachine {
             "path": format!("/machine/peripheral/{device}"), "property": "drive", "value": node,
         });
         let fd_set = json!({"fdset-id": set});
-        let fd = Some(disk.file.as_fd());
+        let fd = Some(given.as_fd());
         let answers = [
             self.qmp.give("add-fd", fd_set.clone(), fd).await?,
             self.qmp.give("blockdev-add", block, None).await?,
@@ -208,8 +252,8 @@ impl QemuMachine {
             .ok_or_else(|| Error::NotFound(format!("plugged disk {serial}")))?;
         let node = disk_id(serial);
         self.unplug(&device_id(&node)).await?;
-        // The place is free, whatever becomes of the node.
-        plugs.set(port, None);
+        // The place is free, whatever becomes of the node. What it is reached by goes after it.
+        let _plug = plugs.ports.get_mut(port).and_then(Option::take);
         let node = json!({"node-name": node});
         self.qmp.run("blockdev-del", node).await.map(drop)
     }
@@ -299,11 +343,16 @@ impl QemuMachine {
         } else {
             let plug = plugs.find(serial).and_then(|port| plugs.ports.get(port));
             match plug.and_then(Option::as_ref).map(|plug| &plug.kind) {
-                Some(Kind::Disk { file: Some(file) }) => {
-                    Some(file.try_clone().map_err(Error::io("dup"))?)
-                }
-                Some(Kind::Disk { file: None }) => {
+                Some(Kind::Disk {
+                    file: Some(file), ..
+                }) => Some(file.try_clone().map_err(Error::io("dup"))?),
+                Some(Kind::Disk { relay: None, .. }) => {
                     return Err(Error::Invalid(format!("disk {serial} is read-only")));
+                }
+                Some(Kind::Disk { .. }) => {
+                    return Err(Error::Unsupported(format!(
+                        "disk {serial} is a server's: only files can be resized"
+                    )));
                 }
                 _ => None,
             }
@@ -330,7 +379,7 @@ impl QemuMachine {
 
     fn layer(&self) -> Result<Option<File>> {
         let copy = |disk: &Disk| -> Result<File> {
-            let file: OwnedFd = disk.file.try_clone().map_err(Error::io("dup"))?;
+            let file: OwnedFd = disk.file()?.try_clone().map_err(Error::io("dup"))?;
             Ok(File::from(file))
         };
         self.spec.layer.as_ref().map(copy).transpose()

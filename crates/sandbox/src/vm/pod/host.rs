@@ -20,6 +20,7 @@ use coracle_task::ErrorKind;
 use coracle_vmm::Disk;
 use coracle_vmm::Machine;
 use coracle_vmm::Slot;
+use coracle_vmm::Source;
 use tokio::net::UnixListener;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
@@ -233,7 +234,7 @@ impl Pod {
         let mut images = self.images.lock().await;
         let image = self.plug_image(&mut images, image, number).await?;
         let layer = Disk {
-            file: layer,
+            source: Source::File(layer),
             read_only: false,
             serial: format!("m{number}-layer"),
         };
@@ -266,7 +267,7 @@ impl Pod {
             return Ok(image.serial.clone());
         }
         let disk = Disk {
-            file,
+            source: Source::File(file),
             read_only: true,
             serial: format!("m{number}-root"),
         };

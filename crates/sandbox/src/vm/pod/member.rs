@@ -71,7 +71,8 @@ pub(crate) async fn join(
         container: task.id.clone(),
         memory: limit(task),
     };
-    let disks = [image.file.as_fd(), layer.file.as_fd()];
+    let file = |disk| Disk::file(disk).map_err(from_vmm);
+    let disks = [file(&image)?.as_fd(), file(&layer)?.as_fd()];
     wire::send(&control, &join, &disks).await.map_err(gone)?;
     let answer = tokio::time::timeout(PATIENCE, wire::receive::<Answer>(&control)).await;
     let answer = answer.map_err(|_| gone(io::ErrorKind::TimedOut.into()))?;
