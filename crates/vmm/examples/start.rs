@@ -1,5 +1,5 @@
 //! Measures starts: a cold boot, a template's making, and clones of it, until the guest answers.
-//! usage: start DIRECTORY [CLONES]     (the template stays in DIRECTORY)
+//! usage: start DIRECTORY [CLONES [ARCHITECTURE]]     (the template stays in DIRECTORY)
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring tool")]
 
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use coracle_vmm::conformance::{Guest, Talk};
-use coracle_vmm::{Qemu, Template, Vmm};
+use coracle_vmm::{Arch, Qemu, Template, Vmm};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -15,21 +15,24 @@ async fn main() {
     let mut args = std::env::args().skip(1);
     let dir = PathBuf::from(args.next().unwrap());
     let count: usize = args.next().map_or(20, |text| text.parse().unwrap());
+    let named = args.next().unwrap_or(Arch::HOST.to_string());
+    let arch = Arch::ALL.into_iter().find(|arch| arch.as_str() == named);
+    let arch = arch.unwrap();
     if !dir.join("initrd").exists() {
-        Guest::make(&dir).unwrap();
+        Guest::make(&dir, arch).unwrap();
     }
-    let guest = Guest::at(&dir).unwrap();
+    let guest = Guest::at(&dir, arch).unwrap();
     let user = rustix::process::geteuid()
         .is_root()
         .then_some((77_001, 77_001));
-    let qemu = Qemu::discover().unwrap();
-    let key = qemu.key(&guest.machine(&dir, "t").shape).unwrap();
+    let qemu = Qemu::discover(arch).unwrap();
+    let key = qemu.key(&guest.machine(&qemu, &dir, "t").shape).unwrap();
     let place = dir.join("template");
     let template = match Template::open(&place, &key) {
         Ok(template) => template,
         Err(why) => {
             println!("{why}");
-            let mut spec = guest.machine(&dir, "template");
+            let mut spec = guest.machine(&qemu, &dir, "template");
             spec.template = true;
             spec.user = user;
             let start = Instant::now();
@@ -46,7 +49,7 @@ async fn main() {
     };
     let (mut running, mut answered) = (Vec::new(), Vec::new());
     for number in 0..count {
-        let mut spec = guest.machine(&dir, &format!("clone{number}"));
+        let mut spec = guest.machine(&qemu, &dir, &format!("clone{number}"));
         spec.user = user;
         let start = Instant::now();
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();

@@ -43,6 +43,6 @@ pub use machine::{End, Exit, Machine, Vmm};
 pub use probe::{Choice, Ready, choose};
 pub use qemu::Qemu;
 pub use spec::{
-    Accelerator, Disk, Generation, MacAddr, MachineSpec, Nic, ROOM, Shape, Slot, Source,
+    Accelerator, Arch, Disk, Generation, MacAddr, MachineSpec, Nic, ROOM, Shape, Slot, Source,
 };
 pub use template::{FORMAT, Template};

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::net::UnixStream;
 
 use crate::error::Result;
-use crate::spec::{Disk, MacAddr, MachineSpec, Nic, Shape};
+use crate::spec::{Arch, Disk, MacAddr, MachineSpec, Nic, Shape};
 use crate::template::Template;
 
 /// Starts machines.
@@ -25,6 +25,10 @@ pub trait Vmm: Send + Sync {
     /// [`crate::Error::Template`] if the template has another shape than the request, or can't be
     /// read; whatever it is that failed, a cold [`Vmm::boot`] may still work.
     async fn clone_from(&self, template: &Template, spec: MachineSpec) -> Result<Box<dyn Machine>>;
+
+    /// The device on which a kernel's console must be for it to reach the console's log, as in
+    /// `console=ttyS0`.
+    fn console(&self, arch: Arch) -> &'static str;
 
     /// What a template of this shape is called: a digest of everything that shapes it.
     ///

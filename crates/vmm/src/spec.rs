@@ -13,6 +13,44 @@ use crate::error::{Error, Result};
 /// How many bytes a machine's memory can grow beyond what it starts with.
 pub const ROOM: u64 = 64 << 30;
 
+/// Whose instructions a guest has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Arch {
+    /// 64-bit x86.
+    #[serde(rename = "x86_64")]
+    X86_64,
+    /// 64-bit Arm.
+    #[serde(rename = "aarch64")]
+    Aarch64,
+}
+
+impl Arch {
+    /// All that there are machines of.
+    pub const ALL: [Arch; 2] = [Arch::X86_64, Arch::Aarch64];
+
+    /// This host's, which is the only one that hardware virtualization executes.
+    pub const HOST: Arch = if cfg!(target_arch = "aarch64") {
+        Arch::Aarch64
+    } else {
+        Arch::X86_64
+    };
+
+    /// As `uname -m` has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "x86_64",
+            Arch::Aarch64 => "aarch64",
+        }
+    }
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// What executes the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -35,6 +73,8 @@ impl fmt::Display for Accelerator {
 /// What machines of one template have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
+    /// Whose instructions it has.
+    pub arch: Arch,
     /// An uncompressed kernel with a PVH entry (x86), an `Image` (Arm), or any bzImage.
     pub kernel: PathBuf,
     /// The first file system.
@@ -53,6 +93,13 @@ impl Shape {
     /// Refuses what no machine can have.
     pub(crate) fn check(&self) -> Result<()> {
         let bad = |why: String| Err(Error::Invalid(why));
+        if self.accelerator == Accelerator::Kvm && self.arch != Arch::HOST {
+            return bad(format!(
+                "kvm executes {} here, not {}: that needs emulation (tcg)",
+                Arch::HOST,
+                self.arch
+            ));
+        }
         if !(1..=255).contains(&self.cpus) {
             return bad(format!("a machine has 1 to 255 CPUs, not {}", self.cpus));
         }

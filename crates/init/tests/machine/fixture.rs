@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use coracle_guest::{Agent, Exited, Root, Setup, Started, Streams, Time};
 use coracle_task::{ExecConfig, Rootfs, TaskConfig};
-use coracle_vmm::{Accelerator, Disk, Machine, MachineSpec, Qemu, Shape, Template, Vmm};
+use coracle_vmm::{Accelerator, Arch, Disk, Machine, MachineSpec, Qemu, Shape, Template, Vmm};
 use oci_spec::runtime::Capabilities;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
@@ -42,7 +42,7 @@ impl Bench {
             Path::new("/bin/busybox").exists(),
             "needs a static /bin/busybox",
         )?;
-        let vmm = Qemu::discover().map_err(|error| error.to_string())?;
+        let vmm = Qemu::discover(Arch::HOST).map_err(|error| error.to_string())?;
         let kernel = std::env::var_os("CORACLE_TEST_KERNEL").map(PathBuf::from);
         let kernel = kernel.or_else(built_kernel).ok_or("there is no kernel")?;
         let beside = Path::new(env!("CARGO_BIN_EXE_coracle-init"))
@@ -74,6 +74,7 @@ impl Bench {
 
     pub(crate) fn shape(&self) -> Shape {
         Shape {
+            arch: Arch::HOST,
             kernel: self.kernel.clone(),
             initrd: self.path("initrd"),
             kernel_args: ["console=ttyS0", "quiet", "panic=-1", "random.trust_cpu=on"]

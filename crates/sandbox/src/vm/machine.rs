@@ -9,6 +9,7 @@ use coracle_network::tap;
 use coracle_task::MachineConfig;
 use coracle_task::TaskConfig;
 use coracle_vmm::Accelerator;
+use coracle_vmm::Arch;
 use coracle_vmm::Choice;
 use coracle_vmm::Disk;
 use coracle_vmm::Machine;
@@ -54,6 +55,7 @@ pub(crate) fn choice_file(config: &MachineConfig) -> Option<PathBuf> {
 /// What machines of this configuration have in common.
 pub(crate) fn shape(config: &MachineConfig, accelerator: Accelerator) -> Result<Shape> {
     Ok(Shape {
+        arch: Arch::HOST,
         kernel: config.kernel.clone(),
         initrd: config.initrd.clone(),
         kernel_args: config.kernel_args.clone(),

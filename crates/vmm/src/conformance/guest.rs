@@ -9,10 +9,11 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
-use crate::spec::{Accelerator, MachineSpec, Shape};
+use crate::machine::Vmm;
+use crate::spec::{Accelerator, Arch, MachineSpec, Shape};
 
 /// What a packaged kernel needs from its modules, in the order of loading.
-const MODULES: [&str; 13] = [
+const MODULES: [&str; 14] = [
     "virtio_ring",
     "virtio",
     "virtio_pci_legacy_dev",
@@ -24,6 +25,7 @@ const MODULES: [&str; 13] = [
     "net_failover",
     "virtio_net",
     "virtio_balloon",
+    "virtio_mem",
     "vmgenid",
     "acpiphp_ibm",
 ];
@@ -31,110 +33,159 @@ const MODULES: [&str; 13] = [
 /// A kernel and an initrd whose first process answers lines on the agent's port.
 #[derive(Debug, Clone)]
 pub struct Guest {
-    kernel: PathBuf,
+    arch: Arch,
+    kernel: Kernel,
     initrd: PathBuf,
 }
 
 impl Guest {
-    /// Makes the guest in a directory: with the kernel that `CORACLE_TEST_KERNEL` names, or the
-    /// newest in the fixtures' cache (`CORACLE_CACHE`). `CORACLE_TEST_MODULES` is a directory with
-    /// the kernel's modules, if it needs any.
+    /// Makes the guest in a directory. Its kernel is what `CORACLE_TEST_KERNEL` names, with the modules
+    /// in the directory `CORACLE_TEST_MODULES`, if it needs any; else the newest in the fixtures' cache
+    /// (`CORACLE_CACHE`): made by `kernel/build` for this host's architecture, fetched by
+    /// `fixtures/foreign` for another. A foreign guest's are `CORACLE_TEST_KERNEL_AARCH64` and so on.
     ///
     /// # Errors
     /// Why there is none, for the line that says what was skipped.
-    pub fn make(dir: &Path) -> Result<Guest, String> {
-        let kernel = find_kernel()?;
-        let source = dir.join("agent.c");
-        let program = dir.join("agent");
-        fs::write(&source, include_str!("agent.c")).map_err(|error| error.to_string())?;
-        let compiler = ["musl-gcc", "gcc", "cc"].into_iter().find(|compiler| {
-            let built = Command::new(compiler)
-                .args(["-static", "-O1", "-s", "-o"])
-                .args([&program, &source])
-                .output();
-            built.is_ok_and(|output| output.status.success())
-        });
-        compiler.ok_or("no C compiler makes a static program (install musl-tools or gcc)")?;
+    pub fn make(dir: &Path, arch: Arch) -> Result<Guest, String> {
+        let kernel = Kernel::find(arch)?;
+        let program = compile(dir, arch)?;
         let initrd = dir.join("initrd");
-        write_initrd(&initrd, &program).map_err(|error| format!("making the initrd: {error}"))?;
-        Ok(Guest { kernel, initrd })
+        write_initrd(&initrd, &program, kernel.modules.as_deref())
+            .map_err(|error| format!("making the initrd: {error}"))?;
+        Ok(Guest {
+            arch,
+            kernel,
+            initrd,
+        })
     }
 
     /// The guest whose initrd was made in a directory before.
     ///
     /// # Errors
     /// As [`Guest::make`].
-    pub fn at(dir: &Path) -> Result<Guest, String> {
+    pub fn at(dir: &Path, arch: Arch) -> Result<Guest, String> {
         let initrd = dir.join("initrd");
         let found = initrd.is_file().then_some(initrd);
         Ok(Guest {
-            kernel: find_kernel()?,
+            arch,
+            kernel: Kernel::find(arch)?,
             initrd: found.ok_or("no initrd was made there")?,
         })
     }
 
-    /// A machine's shape with this guest.
+    /// A machine's shape with this guest, whose console is that device.
     #[must_use]
-    pub fn shape(&self, accelerator: Accelerator) -> Shape {
+    pub fn shape(&self, accelerator: Accelerator, console: &str) -> Shape {
         let args = [
-            "console=ttyS0",
             "quiet",
             "panic=-1",
             "random.trust_cpu=on",
             "memhp_default_state=online",
         ];
+        let console = format!("console={console}");
         Shape {
-            kernel: self.kernel.clone(),
+            arch: self.arch,
+            kernel: self.kernel.image.clone(),
             initrd: self.initrd.clone(),
-            kernel_args: args.map(str::to_owned).to_vec(),
+            kernel_args: [&console]
+                .into_iter()
+                .map(Into::into)
+                .chain(args.map(Into::into))
+                .collect(),
             cpus: 1,
             memory: 256 << 20,
             accelerator,
         }
     }
 
-    /// A machine with this guest.
+    /// A machine with this guest, emulated.
     #[must_use]
-    pub fn machine(&self, dir: &Path, id: &str) -> MachineSpec {
+    pub fn machine(&self, vmm: &dyn Vmm, dir: &Path, id: &str) -> MachineSpec {
         let console = dir.join(format!("{id}.console"));
-        MachineSpec::new(self.shape(Accelerator::Tcg), id, console)
+        let shape = self.shape(Accelerator::Tcg, vmm.console(self.arch));
+        MachineSpec::new(shape, id, console)
     }
 }
 
-fn find_kernel() -> Result<PathBuf, String> {
-    if let Some(path) = std::env::var_os("CORACLE_TEST_KERNEL") {
-        let path = PathBuf::from(path);
-        return path
-            .is_file()
-            .then_some(path)
-            .ok_or_else(|| "CORACLE_TEST_KERNEL names no file".into());
+/// Compiles the guest's first process.
+fn compile(dir: &Path, arch: Arch) -> Result<PathBuf, String> {
+    let (source, program) = (dir.join("agent.rs"), dir.join("agent"));
+    fs::write(&source, include_str!("agent.rs")).map_err(|error| error.to_string())?;
+    let mut rustc = Command::new("rustc");
+    let target = format!("{arch}-unknown-linux-musl");
+    rustc.args(["--edition", "2024", "--target", &target]);
+    for option in ["opt-level=1", "strip=symbols", "panic=abort"] {
+        rustc.args(["-C", option]);
     }
-    let cache = std::env::var_os("CORACLE_CACHE").unwrap_or("/var/cache/coracle-fixtures".into());
-    let found = fs::read_dir(&cache).into_iter().flatten().flatten();
-    found
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("kernel-"))
-        .map(|entry| entry.path().join("vmlinux"))
-        .filter_map(|path| Some((fs::metadata(&path).ok()?.modified().ok()?, path)))
-        .max()
-        .map(|(_, path)| path)
-        .ok_or_else(|| {
+    if arch != Arch::HOST {
+        // The host's own has no idea of it.
+        rustc.args(["-C", "linker=rust-lld"]);
+    }
+    let made = rustc.arg("-o").args([&program, &source]).output();
+    match made {
+        Ok(made) if made.status.success() => Ok(program),
+        _ => Err(format!(
+            "rustc makes no program for {target} (rustup target add {target})"
+        )),
+    }
+}
+
+/// A guest's kernel.
+#[derive(Debug, Clone)]
+struct Kernel {
+    image: PathBuf,
+    /// A directory with its modules, if it needs any.
+    modules: Option<PathBuf>,
+}
+
+impl Kernel {
+    fn find(arch: Arch) -> Result<Kernel, String> {
+        let suffix = match arch == Arch::HOST {
+            true => String::new(),
+            false => format!("_{}", arch.as_str().to_uppercase()),
+        };
+        let set = |name: &str| std::env::var_os(format!("{name}{suffix}")).map(PathBuf::from);
+        if let Some(image) = set("CORACLE_TEST_KERNEL") {
+            if !image.is_file() {
+                return Err(format!("CORACLE_TEST_KERNEL{suffix} names no file"));
+            }
+            let modules = set("CORACLE_TEST_MODULES");
+            return Ok(Kernel { image, modules });
+        }
+        let (prefix, image, maker) = match arch == Arch::HOST {
+            true => ("kernel-", "vmlinux".into(), "kernel/build"),
+            false => ("foreign-", format!("{arch}/vmlinuz"), "fixtures/foreign"),
+        };
+        let cache = std::env::var_os("CORACLE_CACHE");
+        let cache = PathBuf::from(cache.unwrap_or("/var/cache/coracle-fixtures".into()));
+        let found = fs::read_dir(&cache).into_iter().flatten().flatten();
+        let newest = found
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
+            .map(|entry| entry.path().join(&image))
+            .filter_map(|path| Some((fs::metadata(&path).ok()?.modified().ok()?, path)))
+            .max();
+        let (_, image) = newest.ok_or_else(|| {
             format!(
-                "there is no kernel: set CORACLE_TEST_KERNEL, or build one into {} by kernel/build",
-                Path::new(&cache).display()
+                "there is no kernel for {arch}: set CORACLE_TEST_KERNEL{suffix}, or have one put into \
+                 {} by {maker}",
+                cache.display()
             )
-        })
+        })?;
+        let modules = Some(image.with_file_name("modules")).filter(|dir| dir.is_dir());
+        Ok(Kernel { image, modules })
+    }
 }
 
 /// Writes a cpio archive ("newc") with the program as `/init`, and the modules.
-fn write_initrd(path: &Path, program: &Path) -> io::Result<()> {
+fn write_initrd(path: &Path, program: &Path, modules: Option<&Path>) -> io::Result<()> {
     let mut archive = Vec::new();
     for dir in ["dev", "sys", "proc", "modules"] {
         entry(&mut archive, dir, 0o040_755, b"")?;
     }
     entry(&mut archive, "init", 0o100_755, &fs::read(program)?)?;
-    if let Some(dir) = std::env::var_os("CORACLE_TEST_MODULES") {
+    if let Some(dir) = modules {
         let mut found = Vec::new();
-        collect(Path::new(&dir), &mut found)?;
+        collect(dir, &mut found)?;
         for (number, name) in MODULES.iter().enumerate() {
             let file = format!("{name}.ko");
             let dashed = file.replace('_', "-");

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Bench, Talk, tests};
 use crate::error::Error;
 use crate::machine::End;
+use crate::spec::{Accelerator, Arch};
 
 tests![
     a_machine_boots_and_answers,
@@ -102,14 +103,22 @@ async fn a_kernel_that_is_none_is_told(bench: &Bench<'_>) {
     let mut spec = bench.spec("nokernel");
     spec.shape.kernel = bench.image("nokernel", 4096, "not a kernel");
     let error = bench.vmm.boot(spec).await.err().unwrap();
-    assert!(matches!(error, Error::Ended(_)), "{error}");
+    assert!(
+        matches!(error, Error::Ended(_) | Error::Invalid(_)),
+        "{error}"
+    );
     let mut spec = bench.spec("absent");
     spec.shape.kernel = bench.dir.join("absent");
     assert!(bench.vmm.boot(spec).await.is_err());
 }
 
 async fn what_no_machine_can_have_is_refused(bench: &Bench<'_>) {
-    let changes: [fn(&mut crate::MachineSpec); 6] = [
+    let changes: [fn(&mut crate::MachineSpec); 7] = [
+        |spec| {
+            let other = |arch: &Arch| *arch != Arch::HOST;
+            spec.shape.arch = Arch::ALL.into_iter().find(other).unwrap();
+            spec.shape.accelerator = Accelerator::Kvm;
+        },
         |spec| spec.shape.cpus = 0,
         |spec| spec.shape.memory = 1 << 20,
         |spec| spec.shape.memory += 4096,

@@ -1,6 +1,6 @@
 //! What every conformer of [`crate::Vmm`] must do, as tests with a real guest.
 //!
-//! The guest answers lines on its agent's port ([`Talk`]): `agent.c` beside this page.
+//! The guest answers lines on its agent's port ([`Talk`]): `agent.rs` beside this page.
 
 #![allow(
     clippy::unwrap_used,
@@ -90,7 +90,7 @@ impl Future for Caught<'_> {
 impl Bench<'_> {
     /// A machine's specification.
     fn spec(&self, id: &str) -> MachineSpec {
-        let mut spec = self.guest.machine(&self.dir, id);
+        let mut spec = self.guest.machine(self.vmm, &self.dir, id);
         spec.user = self.user;
         spec
     }

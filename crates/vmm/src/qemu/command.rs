@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::helper::FIRST_FD;
 use crate::helper::filter::{RAM_PATH, Ram};
-use crate::qemu::arch::HOST;
+use crate::qemu::arch::Board;
 use crate::spec::{Generation, ROOM, Shape, Slot};
 
 /// How many disks and cards can be plugged in.
@@ -119,7 +119,7 @@ pub(crate) fn build(parts: Parts<'_>) -> Result<CommandLine> {
         line.option("-blockdev", node);
     }
     line.args.extend(self::shape(shape));
-    if HOST.generation {
+    if Board::of(shape.arch).generation {
         line.option("-device", format!("vmgenid,guid={}", parts.generation));
     }
     if parts.incoming {
@@ -136,15 +136,15 @@ pub(crate) fn build(parts: Parts<'_>) -> Result<CommandLine> {
 pub(crate) fn shape(shape: &Shape) -> Vec<String> {
     let mut args = Vec::new();
     let mut option = |option: &str, value: String| args.extend([option.to_owned(), value]);
-    let accelerator = shape.accelerator;
+    let (accelerator, board) = (shape.accelerator, Board::of(shape.arch));
     option(
         "-machine",
         format!(
             "{},accel={accelerator},memory-backend=ram,dump-guest-core=off,mem-merge=off",
-            HOST.machine
+            board.machine
         ),
     );
-    option("-cpu", HOST.cpu(accelerator).into());
+    option("-cpu", board.cpu(accelerator).into());
     option("-smp", shape.cpus.to_string());
     // With addresses for memory that comes later.
     let most = (shape.memory + ROOM) >> 20;
@@ -226,7 +226,7 @@ pub(crate) fn text(path: &Path) -> Result<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Accelerator;
+    use crate::spec::{Accelerator, Arch};
     use std::fs::File;
 
     fn parts<'s>(shape: &'s Shape, ram: Ram, incoming: bool, disks: bool) -> Parts<'s> {
@@ -247,6 +247,7 @@ mod tests {
 
     fn a_shape() -> Shape {
         Shape {
+            arch: Arch::HOST,
             kernel: "/k".into(),
             initrd: "/i".into(),
             kernel_args: vec!["quiet".into(), "panic=-1".into()],

@@ -14,6 +14,7 @@ use crate::helper::Job;
 use crate::helper::filter::Ram;
 use crate::machine::Machine;
 use crate::qemu::Qemu;
+use crate::qemu::arch::Board;
 use crate::qemu::command::{self, Parts};
 use crate::qemu::logs::{self, Log};
 use crate::qemu::machine::{Life, QemuMachine};
@@ -81,6 +82,9 @@ pub(super) async fn launch(
     template: Option<&Template>,
 ) -> Result<Box<dyn Machine>> {
     spec.check()?;
+    if template.is_none() {
+        Board::of(spec.shape.arch).check(&spec.shape.kernel)?;
+    }
     let source = Source::of(vmm, &spec, template)?;
     let (disks, nics) = (
         std::mem::take(&mut spec.disks),

@@ -19,22 +19,23 @@ use async_trait::async_trait;
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::machine::{Machine, Vmm};
-use crate::spec::{MachineSpec, Shape};
+use crate::qemu::arch::Board;
+use crate::spec::{Arch, MachineSpec, Shape};
 use crate::template::{FORMAT, Template};
 
-/// QEMU of the host's architecture.
+/// One of QEMU's programs, each of which has the machines of one architecture.
 #[derive(Debug, Clone)]
 pub struct Qemu {
     program: PathBuf,
 }
 
 impl Qemu {
-    /// The one that is found on `PATH`.
+    /// The one for machines of an architecture that is found on `PATH`.
     ///
     /// # Errors
     /// [`Error::NotInstalled`].
-    pub fn discover() -> Result<Qemu> {
-        let name = arch::HOST.program;
+    pub fn discover(arch: Arch) -> Result<Qemu> {
+        let name = Board::of(arch).program;
         let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
         std::env::split_paths(&path)
             .filter(|dir| dir.is_absolute())
@@ -61,17 +62,6 @@ impl Qemu {
     #[must_use]
     pub fn program(&self) -> &Path {
         &self.program
-    }
-
-    /// The device on which the kernel's console must be for it to reach the console's log, as in
-    /// `console=ttyS0`.
-    #[must_use]
-    pub const fn console() -> &'static str {
-        if cfg!(target_arch = "x86_64") {
-            "ttyS0"
-        } else {
-            "ttyAMA0"
-        }
     }
 
     /// What it says of its version, in one line. Takes some 50 milliseconds.
@@ -110,6 +100,10 @@ impl Qemu {
 
 #[async_trait]
 impl Vmm for Qemu {
+    fn console(&self, arch: Arch) -> &'static str {
+        Board::of(arch).console
+    }
+
     async fn boot(&self, spec: MachineSpec) -> Result<Box<dyn Machine>> {
         launch::launch(self, spec, None).await
     }
@@ -146,6 +140,7 @@ mod tests {
         std::fs::write(&initrd, "initrd").unwrap();
         let qemu = Qemu::at(&std::env::current_exe().unwrap()).unwrap();
         let shape = Shape {
+            arch: Arch::HOST,
             kernel: kernel.clone(),
             initrd,
             kernel_args: vec!["a".into(), "b".into()],
@@ -161,6 +156,7 @@ mod tests {
             qemu.key(&other).unwrap()
         };
         for other in [
+            changed(|shape| shape.arch = Arch::Aarch64),
             changed(|shape| shape.cpus = 2),
             changed(|shape| shape.memory *= 2),
             changed(|shape| shape.kernel_args = vec!["ab".into()]),

@@ -8,10 +8,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use coracle_vmm::conformance::{Guest, Talk};
-use coracle_vmm::{Accelerator, Machine, MachineSpec, Qemu, Template, Vmm};
+use coracle_vmm::{Accelerator, Arch, Machine, MachineSpec, Qemu, Template, Vmm};
 
 /// By this argument this program is a child that starts a machine, and waits to be killed.
 pub(crate) const CHILD: &str = "--child";
+
+/// Where the guest was made before, for this program as another user.
+pub(crate) const GUEST: &str = "CORACLE_TEST_GUEST";
 
 /// Starts a clone, and makes the template that it needs; also for other tests.
 async fn clone(
@@ -21,7 +24,7 @@ async fn clone(
     user: Option<(u32, u32)>,
 ) -> Box<dyn Machine> {
     let spec = |id: &str| -> MachineSpec {
-        let mut spec = guest.machine(dir, id);
+        let mut spec = guest.machine(qemu, dir, id);
         spec.user = user;
         spec
     };
@@ -170,7 +173,11 @@ pub(crate) async fn an_accelerator_is_chosen_and_remembered(
     let record = dir.join("accelerator.json");
     let spec = |accelerator| {
         let console = dir.join("probe.console");
-        let mut spec = MachineSpec::new(guest.shape(accelerator), "probe", console);
+        let mut spec = MachineSpec::new(
+            guest.shape(accelerator, qemu.console(Arch::HOST)),
+            "probe",
+            console,
+        );
         spec.user = rustix::process::geteuid()
             .is_root()
             .then_some((77_001, 77_001));
@@ -237,6 +244,8 @@ pub(crate) fn an_ordinary_user_has_the_same(dir: &Path) {
             .uid(65_534)
             .gid(65_534)
             .env("TMPDIR", &home)
+            // Who can't be expected to have a compiler.
+            .env(GUEST, dir)
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
@@ -270,7 +279,7 @@ pub(crate) async fn is_put_into_its_control_groups(qemu: &Qemu, guest: &Guest, d
         println!("skipped: no control group can be made here");
         return;
     }
-    let mut spec = guest.machine(dir, "grouped");
+    let mut spec = guest.machine(qemu, dir, "grouped");
     spec.user = rustix::process::geteuid()
         .is_root()
         .then_some((77_001, 77_001));
@@ -287,7 +296,7 @@ pub(crate) async fn is_put_into_its_control_groups(qemu: &Qemu, guest: &Guest, d
     }
     assert!(!group.exists());
     assert_eq!(members.trim(), pid);
-    let mut spec = guest.machine(dir, "nogroup");
+    let mut spec = guest.machine(qemu, dir, "nogroup");
     spec.cgroups = vec![procs];
     assert!(qemu.boot(spec).await.is_err());
 }
