@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use coracle_seccomp::Machine;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -35,6 +36,8 @@ pub(crate) struct Inner {
     shared: Arc<Mutex<Shared>>,
     events: tokio::sync::Mutex<mpsc::Receiver<Event>>,
     link: AbortHandle,
+    /// Whose system calls containers' filters are compiled for: the host's without.
+    pub(crate) machine: Option<Machine>,
 }
 
 /// A process: container, and exec if it is one.
@@ -73,6 +76,17 @@ impl Agent {
     pub async fn connect(
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     ) -> Result<Self> {
+        Self::connect_to(stream, None).await
+    }
+
+    /// The same with a guest of another architecture than the host.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_to(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        machine: Option<Machine>,
+    ) -> Result<Self> {
         let mut stream = stream;
         let received = hello::greet(&mut stream).await?;
         let mux = Mux::new(true);
@@ -95,6 +109,7 @@ impl Agent {
             shared,
             events: tokio::sync::Mutex::new(events),
             link: link.abort_handle(),
+            machine,
         })))
     }
 

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use coracle_seccomp::Machine;
 use coracle_task::{ExecConfig, Stats, TaskConfig};
 use oci_spec::runtime::{LinuxResources, Spec};
 use tokio::sync::oneshot;
@@ -138,7 +139,7 @@ struct Parts {
 
 impl Parts {
     /// The specification on its own, as the guest passes it on as it is; the filter compiled.
-    fn of(config: &TaskConfig) -> Result<Self> {
+    fn of(config: &TaskConfig, machine: Option<Machine>) -> Result<Self> {
         let none = serde_json::from_str(r#"{"ociVersion":""}"#);
         let none = none.map_err(|error| Error::Encode(error.to_string()))?;
         let mut config = config.clone();
@@ -147,8 +148,12 @@ impl Parts {
         if let Some(linux) = spec.linux_mut()
             && let Some(profile) = linux.seccomp()
         {
-            let program = coracle_seccomp::compile(profile)
-                .map_err(|error| Error::Encode(format!("linux.seccomp: {error}")))?;
+            let compiled = match machine {
+                Some(machine) => coracle_seccomp::compile_for(profile, machine),
+                None => coracle_seccomp::compile(profile),
+            };
+            let program =
+                compiled.map_err(|error| Error::Encode(format!("linux.seccomp: {error}")))?;
             filter = Some(Filter {
                 flags: program.flags,
                 words: program.words(),
@@ -171,7 +176,7 @@ impl Agent {
     /// As the guest's sandbox has them; [`Self::delete`] removes what is left.
     pub async fn create(&self, id: &str, config: &TaskConfig, streams: Streams) -> Result<Created> {
         let (stdio, ends) = self.streams(streams, config.terminal)?;
-        let parts = Parts::of(config)?;
+        let parts = Parts::of(config, self.0.machine)?;
         let request = Request::Create {
             id: id.into(),
             config: parts.config,
@@ -192,7 +197,7 @@ impl Agent {
     /// [`Self::create`] and [`Created::start`] at once.
     pub async fn run(&self, id: &str, config: &TaskConfig, streams: Streams) -> Result<Started> {
         let (stdio, ends) = self.streams(streams, config.terminal)?;
-        let parts = Parts::of(config)?;
+        let parts = Parts::of(config, self.0.machine)?;
         let request = Request::Run {
             id: id.into(),
             config: parts.config,

@@ -103,6 +103,8 @@ impl Abi {
             Abi::X86_64 => syscalls::x86_64::Sysno::from_str(name).ok()?.id(),
             Abi::X86 => syscalls::x86::Sysno::from_str(name).ok()?.id(),
             Abi::X32 => return x32_number(name),
+            // By another name in the table.
+            Abi::Aarch64 if name == "newfstatat" => 79,
             Abi::Aarch64 => syscalls::aarch64::Sysno::from_str(name).ok()?.id(),
             Abi::Arm => match arm_private(name) {
                 Some(number) => return Some(number),
@@ -224,4 +226,41 @@ fn x32_number(name: &str) -> Option<u32> {
         other => Abi::X86_64.number(other)?,
     };
     Some(number | X32_BIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of include/uapi/asm-generic/unistd.h, by libseccomp's names: what every program needs, and what
+    /// has its name from elsewhere in the kernel's header.
+    #[test]
+    fn what_arm_has_is_found_by_its_name() {
+        for (name, number) in [
+            ("fcntl", 25),
+            ("ioctl", 29),
+            ("statfs", 43),
+            ("ftruncate", 46),
+            ("openat", 56),
+            ("lseek", 62),
+            ("sendfile", 71),
+            ("newfstatat", 79),
+            ("fstat", 80),
+            ("sync_file_range", 84),
+            ("exit_group", 94),
+            ("rt_sigreturn", 139),
+            ("clone", 220),
+            ("execve", 221),
+            ("mmap", 222),
+            ("fadvise64", 223),
+            ("prlimit64", 261),
+            ("statx", 291),
+            ("clone3", 435),
+        ] {
+            assert_eq!(Abi::Aarch64.number(name), Some(number), "{name}");
+        }
+        for legacy in ["open", "stat", "fork", "select", "arch_prctl"] {
+            assert_eq!(Abi::Aarch64.number(legacy), None, "{legacy}");
+        }
+    }
 }

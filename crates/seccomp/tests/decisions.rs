@@ -30,8 +30,17 @@ const ARM: u32 = 0x4000_0028;
 /// Numbers by name.
 type Names = std::collections::HashMap<&'static str, u32>;
 
-/// The tables that the compiler looks names up in.
+/// The tables that the compiler looks names up in, with libseccomp's names.
 fn names(arch: u32) -> Names {
+    let mut names = table(arch);
+    if arch == AARCH64 {
+        let number = names.remove("fstatat").unwrap();
+        names.insert("newfstatat", number);
+    }
+    names
+}
+
+fn table(arch: u32) -> Names {
     macro_rules! of {
         ($table:ident) => {
             syscalls::$table::Sysno::iter()

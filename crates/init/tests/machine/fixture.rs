@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use coracle_guest::{Agent, Exited, Root, Setup, Started, Streams, Time};
+use coracle_kernel::{Install, KernelStore, Source};
 use coracle_task::{ExecConfig, Rootfs, TaskConfig};
 use coracle_vmm::{Accelerator, Arch, Disk, Machine, MachineSpec, Qemu, Shape, Template, Vmm};
 use oci_spec::runtime::Capabilities;
@@ -17,7 +18,9 @@ use tokio::io::AsyncReadExt;
 pub(crate) struct Bench {
     pub(crate) vmm: Qemu,
     dir: TempDir,
+    arch: Arch,
     kernel: PathBuf,
+    initrd: PathBuf,
 }
 
 /// A machine that answers.
@@ -35,32 +38,39 @@ pub(crate) struct Ran {
 }
 
 impl Bench {
-    pub(crate) fn find() -> Result<Self, String> {
+    pub(crate) fn find(arch: Arch) -> Result<Self, String> {
         let need = |found: bool, what: &str| found.then_some(()).ok_or_else(|| what.to_owned());
         need(rustix::process::geteuid().is_root(), "needs root")?;
-        need(
-            Path::new("/bin/busybox").exists(),
-            "needs a static /bin/busybox",
-        )?;
-        let vmm = Qemu::discover(Arch::HOST).map_err(|error| error.to_string())?;
-        let kernel = std::env::var_os("CORACLE_TEST_KERNEL").map(PathBuf::from);
-        let kernel = kernel.or_else(built_kernel).ok_or("there is no kernel")?;
+        let vmm = Qemu::discover(arch).map_err(|error| error.to_string())?;
         let beside = Path::new(env!("CARGO_BIN_EXE_coracle-init"))
             .parent()
             .unwrap();
-        let built = beside.join("../x86_64-unknown-linux-musl/shim/coracle-init");
-        let init = std::env::var_os("CORACLE_TEST_INIT").map_or(built, PathBuf::from);
+        let init = beside.join(format!("../{arch}-unknown-linux-musl/shim/coracle-init"));
+        let set = std::env::var_os("CORACLE_TEST_INIT").filter(|_| arch == Arch::HOST);
+        let init = set.map_or(init, PathBuf::from);
         need(init.exists(), &format!("there is no {}", init.display()))?;
         let dir = tempfile::tempdir().unwrap();
-        let initrd = File::create(dir.path().join("initrd")).unwrap();
-        coracle_kernel::write_initrd(initrd, &init, &[]).map_err(|error| error.to_string())?;
-        let root = busybox_root(dir.path());
+        let (kernel, initrd, busybox) = match arch == Arch::HOST {
+            true => of_this_host(dir.path(), &init)?,
+            false => of_another(dir.path(), &init, arch)?,
+        };
+        need(
+            busybox.exists(),
+            &format!("needs a static {}", busybox.display()),
+        )?;
+        let root = busybox_root(dir.path(), &busybox);
         let image = dir.path().join("root.erofs");
         run(Command::new("mkfs.erofs").arg(&image).arg(root))?;
         let layer = dir.path().join("layer.ext4");
         File::create(&layer).unwrap().set_len(256 << 20).unwrap();
         run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&layer))?;
-        Ok(Self { vmm, dir, kernel })
+        Ok(Self {
+            vmm,
+            dir,
+            arch,
+            kernel,
+            initrd,
+        })
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -73,13 +83,13 @@ impl Bench {
     }
 
     pub(crate) fn shape(&self) -> Shape {
+        let console = format!("console={}", self.vmm.console(self.arch));
+        let args = [&console, "quiet", "panic=-1", "random.trust_cpu=on"];
         Shape {
-            arch: Arch::HOST,
+            arch: self.arch,
             kernel: self.kernel.clone(),
-            initrd: self.path("initrd"),
-            kernel_args: ["console=ttyS0", "quiet", "panic=-1", "random.trust_cpu=on"]
-                .map(String::from)
-                .to_vec(),
+            initrd: self.initrd.clone(),
+            kernel_args: args.map(String::from).to_vec(),
             cpus: 1,
             memory: 256 << 20,
             accelerator: Accelerator::Tcg,
@@ -106,7 +116,11 @@ impl Bench {
     }
 
     pub(crate) async fn connect(&self, machine: Box<dyn Machine>) -> Guest {
-        let connecting = Agent::connect(machine.agent().unwrap());
+        let theirs = match self.arch {
+            Arch::X86_64 => coracle_seccomp::Machine::X86_64,
+            Arch::Aarch64 => coracle_seccomp::Machine::Aarch64,
+        };
+        let connecting = Agent::connect_to(machine.agent().unwrap(), Some(theirs));
         match tokio::time::timeout(Duration::from_secs(60), connecting).await {
             Ok(Ok(agent)) => Guest { agent, machine },
             failed => panic!("{:?}: {}", failed.map(|it| it.map(drop)), self.console()),
@@ -241,23 +255,55 @@ pub(crate) async fn finish(started: Started) -> Ran {
     }
 }
 
-fn built_kernel() -> Option<PathBuf> {
+/// A kernel, an initial RAM disk and busybox.
+type Parts = (PathBuf, PathBuf, PathBuf);
+
+fn of_this_host(dir: &Path, init: &Path) -> Result<Parts, String> {
+    let kernel = std::env::var_os("CORACLE_TEST_KERNEL").map(PathBuf::from);
+    let built = || in_cache("kernel-", "vmlinux");
+    let kernel = kernel.or_else(built).ok_or("there is no kernel")?;
+    let initrd = dir.join("initrd");
+    let file = File::create(&initrd).unwrap();
+    coracle_kernel::write_initrd(file, init, &[]).map_err(|error| error.to_string())?;
+    Ok((kernel, initrd, "/bin/busybox".into()))
+}
+
+/// What `fixtures/foreign` fetched.
+fn of_another(dir: &Path, init: &Path, arch: Arch) -> Result<Parts, String> {
+    let package = in_cache("foreign-", &format!("{arch}/linux-image.deb"));
+    let package = package.ok_or_else(|| format!("there is no kernel for {arch}"))?;
+    let busybox = package.parent().unwrap().with_file_name("busybox-arm64");
+    let kernels = KernelStore::open(&dir.join("kernels")).unwrap();
+    let install = Install {
+        name: None,
+        source: Source::Package(package),
+        modules: Vec::new(),
+    };
+    let made = kernels.install(&install).and_then(|kernel| {
+        let initrd = kernels.initrd_for(&kernel, init)?;
+        Ok((kernel.image, initrd))
+    });
+    let (kernel, initrd) = made.map_err(|error| error.to_string())?;
+    Ok((kernel, initrd, busybox))
+}
+
+/// A file in one of the fixtures' folders.
+fn in_cache(folder: &str, file: &str) -> Option<PathBuf> {
     let fixtures = std::env::var_os("CORACLE_FIXTURES");
     let fixtures = fixtures.map_or("/var/cache/coracle-fixtures".into(), PathBuf::from);
     let entries = fs::read_dir(fixtures).ok()?.flatten();
-    let kernels =
-        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("kernel-"));
-    kernels
-        .map(|entry| entry.path().join("vmlinux"))
+    let folders = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(folder));
+    folders
+        .map(|entry| entry.path().join(file))
         .find(|path| path.exists())
 }
 
-fn busybox_root(dir: &Path) -> PathBuf {
+fn busybox_root(dir: &Path, busybox: &Path) -> PathBuf {
     let root = dir.join("root");
     for name in ["bin", "proc", "dev", "sys", "tmp", "etc", "root"] {
         fs::create_dir_all(root.join(name)).unwrap();
     }
-    fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+    fs::copy(busybox, root.join("bin/busybox")).unwrap();
     let list = Command::new("/bin/busybox").arg("--list").output().unwrap();
     for applet in String::from_utf8(list.stdout).unwrap().lines() {
         let _there = symlink("busybox", root.join("bin").join(applet));
