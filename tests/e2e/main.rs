@@ -20,6 +20,7 @@ mod hostile;
 mod images;
 mod inspect;
 mod lifecycle;
+mod links;
 mod logs;
 mod names;
 mod network;

@@ -46,7 +46,16 @@ impl Bridge {
     /// then are left out.
     pub(crate) async fn list_containers(&self, size: bool) -> Result<Vec<Container>> {
         let asked = stream::iter(self.summaries().await?)
-            .map(|summary| async move { self.inspect_container(&summary.id, size).await })
+            .map(|summary| async move {
+                let mut container = self.inspect_container(&summary.id, size).await?;
+                let names = summary
+                    .names
+                    .iter()
+                    .filter_map(|name| name.strip_prefix('/'));
+                let linked = names.filter(|name| name.contains('/'));
+                container.linked_as = linked.map(str::to_owned).collect();
+                Ok(container)
+            })
             .buffered(AT_ONCE);
         present(asked.collect().await)
     }
@@ -65,7 +74,7 @@ impl Bridge {
     }
 
     pub(crate) async fn inspect_container(&self, name: &str, size: bool) -> Result<Container> {
-        let query = about(names::container(name)?, "/json").flag("size", size);
+        let query = about(names::linked(name)?, "/json").flag("size", size);
         let found: ContainerInspect = self.ask(About::Thing, self.client.get(&query)).await?;
         let mut found = container(found);
         found.platform = self.platform(&found).await;
@@ -214,7 +223,7 @@ impl Bridge {
     }
 
     pub(crate) async fn remove_container(&self, name: &str, options: RemoveOptions) -> Result<()> {
-        let name = names::container(name)?;
+        let name = names::linked(name)?;
         let query = RemoveContainerQuery {
             force: options.force,
             volumes: options.volumes,

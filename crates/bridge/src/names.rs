@@ -13,6 +13,16 @@ pub(crate) fn container(name: &str) -> Result<&str> {
     }
 }
 
+/// A container's name, or what another one's legacy link calls it (`other/alias`): where no verb follows
+/// that could be taken for one.
+pub(crate) fn linked(name: &str) -> Result<&str> {
+    let plain = name.strip_prefix('/').unwrap_or(name);
+    match plain.split_once('/') {
+        Some((parent, alias)) if is_one_part(parent) && is_one_part(alias) => Ok(plain),
+        _ => container(name),
+    }
+}
+
 /// An exec's id.
 pub(crate) fn exec(id: &str) -> Result<&str> {
     if is_one_part(id) {

@@ -26,6 +26,7 @@ mod host;
 mod ident;
 mod images;
 mod kernels;
+mod links;
 mod machine;
 mod mounted;
 mod names;

@@ -28,6 +28,32 @@ pub(crate) fn remove_host(path: &Path, addresses: &[IpAddr]) -> io::Result<()> {
     overwrite(path, &without(&fs::read_to_string(path)?, addresses))
 }
 
+/// Has the line of a link lead elsewhere, or takes it out: the first one with its alias before all other
+/// names.
+pub(crate) fn set_link(
+    path: &Path,
+    alias: &str,
+    now: Option<&(IpAddr, Vec<String>)>,
+) -> io::Result<()> {
+    let text = fs::read_to_string(path)?;
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let is_its = |line: &String| line.split_whitespace().nth(1) == Some(alias);
+    let place = lines.iter().position(is_its);
+    let line = now.map(|(ip, names)| format!("{ip}\t{}", names.join(" ")));
+    match (place, line) {
+        (Some(place), Some(line)) => lines[place] = line,
+        (Some(place), None) => drop(lines.remove(place)),
+        (None, _) => return Ok(()),
+    }
+    overwrite(
+        path,
+        &lines
+            .iter()
+            .flat_map(|line| [line.as_str(), "\n"])
+            .collect::<String>(),
+    )
+}
+
 fn without(text: &str, addresses: &[IpAddr]) -> String {
     let gone = |line: &&str| {
         let first = line.split_whitespace().next();
@@ -66,6 +92,21 @@ mod tests {
             "127.0.0.1\tlocalhost\n10.0.0.2\tme\n10.1.0.2\tme.x me\nfd00::2\tme.x me\n"
         );
         remove_host(&path, &new).unwrap();
+        let at = |ip: &str| {
+            Some((
+                ip.parse().unwrap(),
+                vec!["db".to_owned(), "host".to_owned()],
+            ))
+        };
+        let linked = "10.0.0.9\tdb x\n10.0.0.8\tdb\n";
+        fs::write(&path, linked).unwrap();
+        set_link(&path, "db", at("10.0.0.7").as_ref()).unwrap();
+        set_link(&path, "x", at("10.0.0.7").as_ref()).unwrap();
+        let now = fs::read_to_string(&path).unwrap();
+        assert_eq!(now, "10.0.0.7\tdb host\n10.0.0.8\tdb\n");
+        set_link(&path, "db", None).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "10.0.0.8\tdb\n");
+        fs::write(&path, "127.0.0.1\tlocalhost\n10.0.0.2\tme\n").unwrap();
         replace(&path, &["other".into()], "x").unwrap();
         let text = "127.0.0.1\tlocalhost\n10.0.0.2\tme\n";
         assert_eq!(fs::read_to_string(&path).unwrap(), text);

@@ -20,6 +20,7 @@ use crate::container::files::blocking;
 use crate::container::record::{Dirs, Record};
 use crate::durable::{self, Durability};
 use crate::forward::PortForwarder;
+use crate::links::{self, Links};
 use crate::machine;
 use crate::mounted;
 use crate::names::{self, Names};
@@ -32,6 +33,8 @@ pub(crate) struct Joined {
     pub(crate) listeners: Vec<OwnedFd>,
     /// Of a container in a machine: the interfaces that it is to have.
     pub(crate) interfaces: Vec<MachineInterface>,
+    /// Variables that tell of the containers that it has links to.
+    pub(crate) environment: Vec<String>,
 }
 
 /// Where the kernel shows the tap of a machine's first endpoint.
@@ -67,6 +70,7 @@ impl Joined {
             ports: Vec::new(),
             listeners: Vec::new(),
             interfaces: Vec::new(),
+            environment: Vec::new(),
         }
     }
 }
@@ -105,6 +109,7 @@ type Peer = dyn Fn(&Record, &str) -> Result<PathBuf> + Send + Sync;
 pub(crate) struct Networking {
     pub(crate) networks: coracle_network::Networks,
     pub(crate) names: Names,
+    pub(crate) links: Links,
     netns: PathBuf,
     userland_proxy: bool,
     forwarder: Option<PortForwarder>,
@@ -115,6 +120,7 @@ impl Networking {
     pub(crate) fn new(
         networks: coracle_network::Networks,
         names: Names,
+        links: Links,
         exec_root: &std::path::Path,
         userland_proxy: bool,
         forwarder: Option<PortForwarder>,
@@ -123,6 +129,7 @@ impl Networking {
         Self {
             networks,
             names,
+            links,
             netns: exec_root.join("netns"),
             userland_proxy,
             forwarder,
@@ -185,6 +192,7 @@ impl Networking {
             ports: Vec::new(),
             listeners: Vec::new(),
             interfaces: Vec::new(),
+            environment: Vec::new(),
         };
         let in_machine = machine::is_machine(&record.host_config);
         match mode(record) {
@@ -212,6 +220,7 @@ impl Networking {
 
     async fn join_bridged(&self, record: &Record, dirs: &Dirs) -> Result<Joined> {
         let path = self.netns(record);
+        let links = self.links.ends(record)?;
         let requested = self.requests(record)?;
         let published = match &self.forwarder {
             Some(forwarder) => {
@@ -303,6 +312,7 @@ impl Networking {
             ports,
             listeners,
             interfaces,
+            environment: links::environment(record, &links),
         })
     }
 
@@ -421,7 +431,11 @@ impl Networking {
         self.follow(record).await?;
         let resolver = self.names.open(record, &self.netns(record)).await;
         let own: Vec<IpAddr> = endpoint.addresses().map(|address| address.ip).collect();
-        if let Err(error) = add_names(record, dirs, &own, resolver) {
+        let added = {
+            let _writing = self.links.writing();
+            add_names(record, dirs, &own, resolver)
+        };
+        if let Err(error) = added {
             tracing::warn!(container = %record.id, %error, "cannot change its files");
         }
         Ok(describe(record, &network.name, &endpoint))
@@ -457,6 +471,7 @@ impl Networking {
         self.names.changed();
         if let Some(endpoint) = leaving {
             let gone: Vec<IpAddr> = endpoint.addresses().map(|address| address.ip).collect();
+            let _writing = self.links.writing();
             if let Err(error) = mounted::remove_host(&dirs.hosts(), &gone) {
                 tracing::warn!(container = %record.id, %error, "cannot change its hosts file");
             }
@@ -513,8 +528,11 @@ impl Networking {
         };
         let host_file =
             host_mode.then(|| std::fs::read_to_string("/etc/hosts").unwrap_or_default());
+        // From what the others are told to the file, nobody else changes it.
+        let _writing = self.links.writing();
         let hosts = coracle_network::hosts_file(&HostsFile {
             host: host_file.as_deref(),
+            links: &self.links.lines(record),
             ipv6: addresses.iter().any(IpAddr::is_ipv6) || addresses.is_empty(),
             extra: &extra,
             addresses,

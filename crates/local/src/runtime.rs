@@ -41,6 +41,7 @@ use crate::container::{create, exec, logs, recover, stats, top, wait};
 use crate::disks::Disks;
 use crate::engine::{Engine, network_namespace};
 use crate::images::{self, Images};
+use crate::links::{self, Links, Shown};
 use crate::machine::Machines;
 use crate::machine::boot_log;
 use crate::names::Names;
@@ -100,6 +101,7 @@ impl LocalRuntime {
         let networks = Networking::new(
             opened,
             names,
+            Links::new(containers.clone()),
             &config.exec_root,
             config.network.userland_proxy,
             config.port_forwarder.clone(),
@@ -224,10 +226,14 @@ impl Runtime for LocalRuntime {
         let handle = self.engine.find(name)?;
         if size {
             let engine = self.engine.clone();
-            return blocking(move || Ok(system::with_sizes(&engine, &handle))).await;
+            let sized = blocking(move || Ok(system::with_sizes(&engine, &handle)));
+            let mut container = sized.await?;
+            Shown::new(&self.engine.containers).fill(&mut container);
+            return Ok(container);
         }
         let mut container = Container::clone(&handle.now().container);
         container.exec_ids = self.engine.execs.running_in(&handle.id);
+        Shown::new(&self.engine.containers).fill(&mut container);
         Ok(container)
     }
 
@@ -324,6 +330,9 @@ impl Runtime for LocalRuntime {
     }
 
     async fn remove_container(&self, name: &str, options: RemoveOptions) -> Result<()> {
+        if options.link {
+            return links::remove(&self.engine.containers, name).await;
+        }
         self.engine
             .find(name)?
             .ask(|reply| Command::Remove { options, reply })

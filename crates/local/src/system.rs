@@ -15,6 +15,7 @@ use crate::container::handle::{Command, Handle};
 use crate::engine::Engine;
 use crate::host;
 use crate::images::parse_until;
+use crate::links::Shown;
 use crate::machine;
 use crate::volumes;
 
@@ -189,6 +190,10 @@ pub(crate) async fn containers(engine: &Arc<Engine>, size: bool) -> Result<Vec<C
             .map(|handle| Container::clone(&handle.now().container))
             .collect()
     };
+    let links = Shown::new(&engine.containers);
+    for container in &mut containers {
+        links.fill(container);
+    }
     containers.sort_by_key(|container| std::cmp::Reverse(container.created));
     Ok(containers)
 }

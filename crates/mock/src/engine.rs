@@ -119,6 +119,9 @@ impl State {
         {
             return Ok(id.clone());
         }
+        if let Some(id) = self.find_linked(bare) {
+            return Ok(id);
+        }
         match ident::by_prefix(bare, self.containers.keys().map(String::as_str)) {
             Prefix::One(id) => Ok(id.to_owned()),
             Prefix::Several => Err(RuntimeError::InvalidArgument(format!(

@@ -21,6 +21,8 @@ pub struct HostsFile<'a> {
     pub host: Option<&'a str>,
     /// Whether the container has IPv6.
     pub ipv6: bool,
+    /// Containers that it has links to, and what they are called.
+    pub links: &'a [(IpAddr, Vec<String>)],
     /// Names of `--add-host`.
     pub extra: &'a [(String, IpAddr)],
     /// The container's own addresses.
@@ -79,6 +81,8 @@ pub fn hosts_file(file: &HostsFile<'_>) -> Result<String> {
     let own = [file.hostname, file.domainname]
         .into_iter()
         .filter(|n| !n.is_empty());
+    let linked = file.links.iter().flat_map(|(_, names)| names);
+    let names = names.chain(linked.map(String::as_str));
     if let Some(name) = names.chain(own).find(|n| !is_name(n)) {
         return Err(Error::Invalid(format!("invalid host name {name:?}")));
     }
@@ -92,6 +96,9 @@ pub fn hosts_file(file: &HostsFile<'_>) -> Result<String> {
             "::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
              ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
         );
+    }
+    for (ip, names) in file.links {
+        text.push_str(&format!("{ip}\t{}\n", names.join(" ")));
     }
     for (name, ip) in file.extra {
         text.push_str(&format!("{ip}\t{name}\n"));
@@ -116,6 +123,10 @@ mod tests {
         let extra = [("db".to_owned(), "10.0.0.9".parse().unwrap())];
         let addresses = ["172.17.0.2".parse().unwrap(), "fd00::2".parse().unwrap()];
         let file = HostsFile {
+            links: &[(
+                "172.17.0.9".parse().unwrap(),
+                vec!["alias".into(), "other".into()],
+            )],
             extra: &extra,
             addresses: &addresses,
             hostname: "web",
@@ -123,7 +134,7 @@ mod tests {
         };
         assert_eq!(
             hosts_file(&file).unwrap(),
-            "127.0.0.1\tlocalhost\n10.0.0.9\tdb\n172.17.0.2\tweb\nfd00::2\tweb\n"
+            "127.0.0.1\tlocalhost\n172.17.0.9\talias other\n10.0.0.9\tdb\n172.17.0.2\tweb\nfd00::2\tweb\n"
         );
         let file = HostsFile {
             ipv6: true,

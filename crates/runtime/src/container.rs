@@ -15,6 +15,8 @@ pub struct Container {
     pub id: String,
     /// Without a leading slash.
     pub name: String,
+    /// What others call it that have a legacy link to it: `other/alias`.
+    pub linked_as: Vec<String>,
     /// When it was created.
     pub created: Timestamp,
     /// The image's id: `sha256:…` of its configuration.

@@ -57,7 +57,7 @@ fn unsupported(
     host: &Host,
 ) -> Result<(), SpecError> {
     let windows = "it is for Windows";
-    let checks: [(bool, &'static str, &str); 13] = [
+    let checks: [(bool, &'static str, &str); 12] = [
         (config.args_escaped, "ArgsEscaped", windows),
         (
             !matches!(host_config.isolation.as_str(), "" | "default"),
@@ -89,16 +89,6 @@ fn unsupported(
             "no device driver is known; use Devices",
         ),
         (
-            // On a network of the user's they are names that its settings tell.
-            !host_config.links.is_empty()
-                && (matches!(
-                    host_config.network_mode.as_str(),
-                    "" | "default" | "bridge" | "none" | "host"
-                ) || host_config.network_mode.starts_with("container:")),
-            "Links",
-            "legacy links are gone; put both containers on one network",
-        ),
-        (
             !matches!(host_config.userns_mode.as_str(), "" | "host"),
             "UsernsMode",
             "only the daemon's own user namespace can be used",
@@ -121,6 +111,7 @@ fn unsupported(
             format!("{option:?} needs a root file system with quotas"),
         ));
     }
+    crate::legacy_links(host_config)?;
     if let Some(mac) = Some(&config.mac_address).filter(|mac| !mac.is_empty()) {
         check_mac(mac)?;
     }
@@ -541,10 +532,10 @@ mod tests {
             ),
             (
                 HostConfig {
-                    links: vec!["a:b".into()],
+                    links: vec!["a:b:c".into()],
                     ..Default::default()
                 },
-                "Links",
+                "links",
             ),
             (
                 HostConfig {

@@ -20,6 +20,7 @@ mod devices;
 mod endpoint;
 mod error;
 mod files;
+mod link;
 mod merge;
 mod mounts;
 mod name;
@@ -35,6 +36,10 @@ pub use check::check;
 pub use endpoint::{check_endpoint, check_networking};
 pub use error::SpecError;
 pub use files::{CONFIGS_ANNOTATION, FileKind, SECRETS_ANNOTATION, SecretFile, secret_files};
+pub use link::{
+    Link, legacy_links, link_elsewhere, link_environment, link_names, link_not_running,
+    link_to_host, no_link_target, parse_link, shown_link,
+};
 pub use merge::{command, merge};
 pub use mounts::{MountKind, ResolvedMount, tmpfs_options};
 pub use name::check_name;

@@ -14,7 +14,7 @@ fn networks() {
         container_networking_enabled, container_networking_disabled,
         container_interface_custom_mtu, container_networking_enabled_ipv6,
         container_networks_of_two_kinds, container_names, container_dns, container_published_port,
-        container_two_networks, container_connect_and_disconnect,
+        container_two_networks, container_connect_and_disconnect, container_legacy_links,
     ]);
 }
 
@@ -49,7 +49,55 @@ fn reaches(guest: &Guest, host: &str, name: &str) {
     let script = format!(
         "for i in 1 2 3 4 5 6 7 8 9 10; do timeout 5 wget -q -O - http://{host}/ && exit; sleep 0.5; done 2>&1"
     );
-    assert_eq!(guest.exec(&script), format!("page-{name}"), "{host}");
+    let seen = guest.exec(&script);
+    // Its refusals until then are told as well.
+    let last = seen.lines().last().unwrap_or_default();
+    assert_eq!(last, format!("page-{name}"), "{host}: {seen}");
+}
+
+/// In a machine as in a process, and from each to the other.
+fn container_legacy_links(d: &Daemon) {
+    let db = Guest::new(
+        d,
+        &[
+            "--network", "bridge", "--name", "linked-db", "-e", "FOO=bar", "--expose", "81",
+        ],
+    );
+    let process = [
+        "--network", "bridge", "--runtime", "process", "--link", "linked-db:the-db",
+    ];
+    let peer = d.sleeper(&process);
+    let guest = Guest::new(
+        d,
+        &[
+            "--network", "bridge", "--name", "linked-web", "--link", "linked-db:the-db",
+        ],
+    );
+    let see = |ip: &str| {
+        let script = "grep the-db /etc/hosts; env | grep ^THE_DB_ENV; ping -c 1 the-db >/dev/null && echo there";
+        let expected = format!(
+            "{ip}\tthe-db {} linked-db\nTHE_DB_ENV_FOO=bar\nthere",
+            &db[..12]
+        );
+        assert_eq!(guest.exec(script), expected);
+        assert_eq!(d.ok(&["exec", &peer, "sh", "-c", script]), expected);
+    };
+    let before = address(d, &db);
+    see(&before);
+    assert!(
+        guest
+            .exec("env")
+            .contains(&format!("THE_DB_PORT=tcp://{before}:81"))
+    );
+    d.ok(&["stop", "-t", "0", &db]);
+    let taker = d.sleeper(&["--network", "bridge", "--runtime", "process"]);
+    d.ok(&["start", &db]);
+    let after = address(d, &db);
+    assert_ne!(after, before);
+    see(&after);
+    d.ok(&["rm", "--link", "linked-web/the-db"]);
+    assert!(!guest.exec("cat /etc/hosts").contains("the-db"));
+    d.ok(&["rm", "-f", &peer, &taker]);
 }
 
 fn container_networking_enabled(d: &Daemon) {

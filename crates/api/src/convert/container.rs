@@ -23,7 +23,10 @@ pub(crate) fn summary(
     let host = &container.host_config;
     ContainerSummary {
         id: container.id.clone(),
-        names: vec![format!("/{}", container.name)],
+        names: std::iter::once(&container.name)
+            .chain(&container.linked_as)
+            .map(|name| format!("/{name}"))
+            .collect(),
         image,
         image_id: container.image_id.clone(),
         command: command(&container.path, &container.args),

@@ -20,6 +20,7 @@ pub(crate) fn container(found: ContainerInspect) -> Container {
             .name
             .strip_prefix('/')
             .map_or_else(|| found.name.clone(), str::to_owned),
+        linked_as: Vec::new(),
         created: time(found.created),
         image_id: image_id(found.image),
         manifest_digest: None,

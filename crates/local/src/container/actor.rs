@@ -203,6 +203,9 @@ impl Actor {
             Command::Disconnect { network, reply } => {
                 let _ = reply.send(self.disconnect(&network).await);
             }
+            Command::Unlink { alias, reply } => {
+                let _ = reply.send(self.unlink(&alias).await);
+            }
             Command::Health { run, result } => self.on_health(run, result),
             Command::Files { reply } => {
                 let _ = reply.send(self.open_files().await);
@@ -415,6 +418,7 @@ fn describe(record: &Record, run: &RunState, dirs: &Dirs, exec_ids: Vec<String>)
     Container {
         id: record.id.clone(),
         name: record.name.clone(),
+        linked_as: Vec::new(),
         created: record.created,
         image_id: record.image_id.clone(),
         manifest_digest: record.manifest_digest.clone(),

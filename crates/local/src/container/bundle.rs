@@ -1,5 +1,6 @@
 //! What a shim is given: the specification, the root file system, the log, the ports.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use coracle_log::{Driver, LogConfig};
@@ -32,8 +33,19 @@ pub(crate) fn task(
     mounts.extend(system_files(engine, record));
     mounts.extend(shared_memory(engine, record)?);
     mounts.extend(secrets::mount::mounts(&record.files));
+    let mut config = Cow::Borrowed(&record.config);
+    if !joined.environment.is_empty() {
+        // Its own go before those of others.
+        let own = config.to_mut().env.iter().cloned();
+        config.to_mut().env = joined
+            .environment
+            .iter()
+            .cloned()
+            .chain(own.collect::<Vec<_>>())
+            .collect();
+    }
     let spec = coracle_spec::build(&Inputs {
-        config: &record.config,
+        config: &config,
         host_config: &record.host_config,
         hostname: &hostname,
         namespaces,

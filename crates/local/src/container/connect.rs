@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use coracle_runtime::spec::EndpointSettings;
 use coracle_runtime::{Result, RuntimeError};
+use coracle_task::Client;
 
 use super::actor::{Actor, save_record, task_error};
 use super::record::Record;
@@ -65,18 +66,56 @@ impl Actor {
         self.record = Arc::new(record);
         self.run.network.networks.insert(network, joined);
         self.save_and_publish().await;
+        self.tell_linked().await;
         Ok(())
+    }
+
+    /// Has those who have a legacy link to it follow it to its address.
+    pub(super) async fn tell_linked(&self) {
+        let (engine, id) = (self.engine.clone(), self.record.id.clone());
+        let changed = super::files::blocking(move || Ok(engine.networks.links.follow(&id)));
+        for other in changed.await.unwrap_or_default() {
+            let published = other.now();
+            let Some(run) = published.run.filter(|_| other.status().is_alive()) else {
+                continue;
+            };
+            if let Err(error) = self.renew_files(&run.client, &published.record).await {
+                tracing::warn!(container = %other.id, %error, "its link may lead elsewhere");
+            }
+        }
+    }
+
+    /// Has a running machine take its files, and its interfaces, as they are now.
+    async fn renew_files(&self, client: &Client, record: &Record) -> Result<()> {
+        if !machine::is_machine(&record.host_config) {
+            return Ok(());
+        }
+        let interfaces = self.engine.networks.interfaces(record);
+        client.set_interfaces(interfaces).await.map_err(task_error)
+    }
+
+    /// Loses a legacy link, and the names that it gave.
+    pub(super) async fn unlink(&mut self, alias: &str) -> Result<()> {
+        let mut record = Record::clone(&self.record);
+        record.links.retain(|link| link.alias != alias);
+        if record.links.len() == self.record.links.len() {
+            let name = format!("{}/{alias}", self.record.name);
+            return Err(RuntimeError::no_such_container(&name));
+        }
+        save_record(&record, &self.dirs)
+            .await
+            .map_err(|error| RuntimeError::Internal(format!("cannot save the change: {error}")))?;
+        self.record = Arc::new(record);
+        self.publish();
+        self.engine.networks.links.forget(&self.dirs, alias);
+        self.tell_machine(&self.record).await
     }
 
     /// Has a running machine take the interfaces that its networks have for it now.
     async fn tell_machine(&self, record: &Record) -> Result<()> {
         match &self.task {
-            Some(task) if machine::is_machine(&record.host_config) => {
-                let interfaces = self.engine.networks.interfaces(record);
-                let set = task.client.set_interfaces(interfaces).await;
-                set.map_err(task_error)
-            }
-            _ => Ok(()),
+            Some(task) => self.renew_files(&task.client, record).await,
+            None => Ok(()),
         }
     }
 

@@ -13,6 +13,7 @@ use super::bundle;
 use super::mounts::{self, Resolved};
 use super::record::{Record, RunState};
 use crate::engine::Engine;
+use crate::links;
 use crate::machine;
 use crate::secrets;
 use crate::volumes::Hold;
@@ -145,11 +146,14 @@ fn make(
         path: line.first().cloned().unwrap_or_default(),
         args: line.get(1..).unwrap_or_default().to_vec(),
         config,
-        host_config,
         networking: spec.networking,
         mounts: Vec::new(),
         files: Vec::new(),
+        links: links::resolve(&engine.containers, &host_config)?,
+        host_config,
     };
+    // They are shown with the names of now. On a network of the user's its settings have them.
+    record.host_config.links.clear();
     check_references(engine, &record)?;
     if machine::is_machine(&record.host_config) {
         machine::check::check(&record.host_config)?;

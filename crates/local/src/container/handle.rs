@@ -64,6 +64,11 @@ pub(crate) enum Command {
         network: String,
         reply: Reply<()>,
     },
+    /// Loses a link, by its alias.
+    Unlink {
+        alias: String,
+        reply: Reply<()>,
+    },
     /// A health check's outcome, of the run it belongs to.
     Health {
         run: u64,

@@ -89,6 +89,20 @@ impl Containers {
         if let Some(handle) = by_name {
             return Ok(handle.clone());
         }
+        // `parent/alias` of a link.
+        if let Some((parent, alias)) = bare.split_once('/') {
+            let parent = tables
+                .names
+                .get(parent)
+                .and_then(|id| tables.handles.get(id));
+            let record = parent.map(|parent| parent.now().record);
+            let links = record.iter().flat_map(|record| &record.links);
+            return links
+                .filter(|link| link.alias == alias)
+                .find_map(|link| tables.handles.get(&link.target))
+                .cloned()
+                .ok_or_else(|| RuntimeError::no_such_container(name));
+        }
         match ident::by_prefix(bare, tables.handles.keys()) {
             Some(Ok(id)) => tables
                 .handles

@@ -44,6 +44,20 @@ pub(crate) struct Record {
     /// Secrets and configs that it has as files.
     #[serde(default)]
     pub(crate) files: Vec<FileRecord>,
+    /// Legacy links to others.
+    #[serde(default)]
+    pub(crate) links: Vec<LinkRecord>,
+}
+
+/// A legacy link to another container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LinkRecord {
+    /// The other one's id.
+    pub(crate) target: String,
+    /// What it was called when the link was made: shown once it is gone.
+    pub(crate) name: String,
+    /// What it is called here.
+    pub(crate) alias: String,
 }
 
 /// A mount, with what is needed to make it.

@@ -12,11 +12,6 @@ use crate::durable;
 impl Actor {
     /// Removes the container; alive ones only by force.
     pub(super) async fn remove(&mut self, options: RemoveOptions) -> Result<()> {
-        if options.link {
-            return Err(RuntimeError::InvalidArgument(
-                "legacy links do not exist here: there is none to remove".into(),
-            ));
-        }
         let status = self.run.state.status;
         if status.is_alive() || status == Status::Restarting {
             if !options.force {

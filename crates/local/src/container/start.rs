@@ -77,6 +77,7 @@ impl Actor {
         self.run.ever_started = true;
         self.monitor_health();
         self.save_and_publish().await;
+        self.tell_linked().await;
         network_api::emit_membership(&self.engine, "connect", &self.record.id, &self.run.network);
         self.emit_volumes("mount");
         self.emit("start", &[]);

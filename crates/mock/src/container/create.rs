@@ -80,6 +80,9 @@ fn make(
     let base = image.tree.clone();
     let mut host_config = spec.host;
     defaults(engine, &id, &mut config, &mut host_config);
+    let links = state.links(&host_config)?;
+    // They are shown with the names of now.
+    host_config.links.clear();
     check_references(state, &config, &host_config)?;
     ports::requests(&config, &host_config)?;
     let log = log(&config, &host_config)?;
@@ -125,6 +128,7 @@ fn make(
         networking: spec.networking,
         mounts: resolved.mounts,
         files,
+        links,
         base,
         fs: Arc::new(Mutex::new(fs)),
         log,

@@ -10,6 +10,7 @@ pub(crate) mod end;
 pub(crate) mod exec;
 pub(crate) mod files;
 pub(crate) mod health;
+pub(crate) mod links;
 pub(crate) mod logs;
 pub(crate) mod mounts;
 pub(crate) mod observe;
@@ -55,6 +56,8 @@ pub(crate) struct Entry {
     pub(crate) mounts: Vec<MountRecord>,
     /// Secrets and configs.
     pub(crate) files: Vec<FileRecord>,
+    /// Legacy links.
+    pub(crate) links: Vec<links::Link>,
     /// The image's tree, to compare with.
     pub(crate) base: Arc<Tree>,
     pub(crate) fs: Arc<Mutex<Fs>>,
@@ -198,13 +201,17 @@ impl State {
         Container {
             id: entry.id.clone(),
             name: entry.name.clone(),
+            linked_as: self.linked_as(&entry.id),
             created: entry.created,
             image_id: entry.image_id.clone(),
             manifest_digest: Some(entry.manifest_digest.clone()),
             path: entry.path.clone(),
             args: entry.args.clone(),
             config: entry.config.clone(),
-            host_config: entry.host_config.clone(),
+            host_config: HostConfig {
+                links: self.shown_links(entry),
+                ..entry.host_config.clone()
+            },
             state: entry.state.clone(),
             restart_count: entry.restart_count,
             platform: entry.platform.clone(),

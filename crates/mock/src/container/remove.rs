@@ -16,7 +16,7 @@ pub(crate) fn remove(engine: &Arc<Engine>, name: &str, options: RemoveOptions) -
     let mut state = engine.lock();
     let id = state.find(name)?;
     if options.link {
-        return Err(RuntimeError::NotSupported("removing a legacy link".into()));
+        return state.remove_link(name);
     }
     let entry = state.container_mut(&id)?;
     let status = entry.status();

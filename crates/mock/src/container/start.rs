@@ -122,6 +122,7 @@ pub(crate) fn start_locked(
 }
 
 fn launch(engine: &Arc<Engine>, state: &mut State, id: &str) -> std::result::Result<(), Failure> {
+    let linked = state.linked(id)?;
     let network = join(state, id)?;
     let State { containers, .. } = state;
     let Some(entry) = containers.get_mut(id) else {
@@ -129,7 +130,7 @@ fn launch(engine: &Arc<Engine>, state: &mut State, id: &str) -> std::result::Res
     };
     entry.network = network;
     entry.mount_all();
-    let (env, process) = prepare(entry)?;
+    let (env, process) = prepare(entry, &linked)?;
     let argv = entry.command();
     let target = process.target.clone();
     let paused = watch::Sender::new(false);
@@ -191,7 +192,7 @@ fn join(state: &mut State, id: &str) -> Result<NetworkSettings> {
 }
 
 /// The first process, with all that it starts from.
-fn prepare(entry: &Entry) -> std::result::Result<(Env, Process), Failure> {
+fn prepare(entry: &Entry, linked: &[String]) -> std::result::Result<(Env, Process), Failure> {
     let config = &entry.config;
     let world = Arc::new(World {
         fs: entry.fs.clone(),
@@ -199,7 +200,7 @@ fn prepare(entry: &Entry) -> std::result::Result<(Env, Process), Failure> {
         hostname: config.hostname.clone(),
     });
     let user = user::resolve(&world.fs(), &config.user).map_err(|text| failure(125, &text))?;
-    let mut vars = variables(entry);
+    let mut vars = variables(entry, linked);
     if let Some(home) = user.home.clone() {
         vars.entry("HOME".into()).or_insert((home, true));
     }
@@ -261,7 +262,7 @@ fn prepare(entry: &Entry) -> std::result::Result<(Env, Process), Failure> {
 }
 
 /// What every container has, then the configuration's.
-fn variables(entry: &Entry) -> BTreeMap<String, (String, bool)> {
+fn variables(entry: &Entry, linked: &[String]) -> BTreeMap<String, (String, bool)> {
     let mut vars = BTreeMap::from([
         ("PATH".to_owned(), (PATH.to_owned(), true)),
         ("HOSTNAME".to_owned(), (entry.config.hostname.clone(), true)),
@@ -269,7 +270,7 @@ fn variables(entry: &Entry) -> BTreeMap<String, (String, bool)> {
     if entry.config.tty {
         vars.insert("TERM".into(), ("xterm".into(), true));
     }
-    for line in &entry.config.env {
+    for line in linked.iter().chain(&entry.config.env) {
         match line.split_once('=') {
             Some((name, value)) => drop(vars.insert(name.to_owned(), (value.to_owned(), true))),
             // A name alone takes the variable away.

@@ -1,6 +1,6 @@
 //! What a container is, and what runs in it.
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use coracle_docker::container::TopResponse;
 
 use crate::Api;
@@ -21,6 +21,15 @@ pub(super) async fn inspect(
         .inspect_container(&name, query.flag("size"))
         .await?;
     respond::ok(&convert::inspect(container, version))
+}
+
+pub(super) async fn inspect_link(
+    api: State<Api>,
+    Path((name, alias)): Path<(String, String)>,
+    version: ApiVersion,
+    query: Query,
+) -> Answer {
+    inspect(api, Name(format!("{name}/{alias}")), version, query).await
 }
 
 pub(super) async fn top(State(api): State<Api>, Name(name): Name, query: Query) -> Answer {

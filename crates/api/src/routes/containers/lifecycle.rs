@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use axum::extract::State;
+use axum::extract::{Path, State};
 use coracle_docker::container::{ContainersPruned, UpdateResponse};
 use coracle_runtime::container::{
     Changed, RemoveOptions, StopOptions, UpdateOptions, WaitCondition,
@@ -180,6 +180,14 @@ pub(super) async fn remove(State(api): State<Api>, Name(name): Name, query: Quer
     };
     api.runtime.remove_container(&name, options).await?;
     respond::empty(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn remove_link(
+    api: State<Api>,
+    Path((name, alias)): Path<(String, String)>,
+    query: Query,
+) -> Answer {
+    remove(api, Name(format!("{name}/{alias}")), query).await
 }
 
 pub(super) async fn prune(State(api): State<Api>, query: Query) -> Answer {

@@ -30,6 +30,12 @@ pub(super) fn routes() -> Router<Api> {
         .route("/containers/create", post(create::create))
         .route("/containers/prune", post(lifecycle::prune))
         .route("/containers/{name}", delete(lifecycle::remove))
+        // What a legacy link is called: the name of the container that has it, and an alias.
+        .route("/containers/{name}/{alias}", delete(lifecycle::remove_link))
+        .route(
+            "/containers/{name}/{alias}/json",
+            get(inspect::inspect_link),
+        )
         .route("/containers/{name}/json", get(inspect::inspect))
         .route("/containers/{name}/top", get(inspect::top))
         .route("/containers/{name}/logs", get(logs::logs))

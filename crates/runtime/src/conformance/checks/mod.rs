@@ -14,6 +14,7 @@ mod health;
 mod images;
 mod kernels;
 mod life;
+mod links;
 mod logs;
 mod names;
 mod networks;
@@ -244,6 +245,10 @@ macro_rules! __conformance_checks {
                 a_container_reads_them
                 bad_references_are_refused
                 a_new_key_changes_nothing
+            }
+            links {
+                shown_and_removed
+                that_lead_nowhere
             }
             networks {
                 predefined

@@ -29,7 +29,7 @@ pub(super) async fn bad_ones_are_refused_by_name(s: Subject) {
         ("storageopt", |spec| {
             spec.host.storage_opt.insert("nosuch".into(), "1".into());
         }),
-        ("links", |spec| spec.host.links = vec!["a:b".into()]),
+        ("links", |spec| spec.host.links = vec!["a:b:c".into()]),
         ("devicerequests", |spec| {
             spec.host.device_requests = vec![DeviceRequest::default()]
         }),
