@@ -169,9 +169,10 @@ fn templates(d: &Daemon) -> usize {
 }
 
 fn obstacle() -> Option<String> {
-    let qemu = Command::new("qemu-system-x86_64").arg("--version").output();
+    let program = format!("qemu-system-{}", std::env::consts::ARCH);
+    let qemu = Command::new(&program).arg("--version").output();
     if qemu.is_err() {
-        return Some("there is no qemu-system-x86_64; install qemu-system-x86".into());
+        return Some(format!("there is no {program}; install QEMU"));
     }
     let agent = agent();
     (!agent.exists()).then(|| format!("there is no {}; scripts/test builds it", agent.display()))

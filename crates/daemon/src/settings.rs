@@ -123,7 +123,7 @@ settings! {
     /// Isolation of containers that choose none: process, vm, or auto (vm where hardware helps)
     #[arg(value_name = "RUNTIME")]
     default_runtime: Option<String>,
-    /// QEMU's program, for virtual machines [default: qemu-system-x86_64 on the PATH]
+    /// QEMU's program, for virtual machines [default: qemu-system-ARCHITECTURE on the PATH]
     #[arg(value_name = "FILE")]
     qemu: Option<PathBuf>,
     /// The first program of virtual machines, a static coracle-init [default: beside the shim]

@@ -62,6 +62,8 @@ wire! {
         pub reason: String,
         /// The default kernel.
         pub kernel: String,
+        /// Architectures that there is a VMM for, the host's first.
+        pub architectures: Vec<String>,
         /// Why there are none; empty if there are.
         pub unavailable: String,
     }

@@ -1,8 +1,11 @@
 //! Kernel images, told apart and made ready to boot.
 
+use std::io::ErrorKind;
+
 use serde::{Deserialize, Serialize};
 
 use crate::bzimage::BzImage;
+use crate::decompress::{self, Compression};
 use crate::elf::{self, Elf};
 use crate::error::{Error, Result};
 
@@ -72,7 +75,8 @@ pub struct Image {
 }
 
 impl Image {
-    /// Tells what it is. The kernel is taken out of a bzImage where it can be booted directly.
+    /// Tells what it is. The kernel is taken out of a bzImage where it can be booted directly, and an
+    /// arm64 Image out of what it is packed in (`Image.gz`, or a program for EFI: `vmlinuz.efi`).
     ///
     /// # Errors
     /// [`Error::Image`] where nothing here boots it, [`Error::TooLarge`].
@@ -105,6 +109,7 @@ impl Image {
                 release,
             });
         }
+        let bytes = packed_flat(&bytes)?.unwrap_or(bytes);
         // Documentation/arm64/booting.rst: `ARM\x64` at 56.
         if bytes.get(56..60) == Some(b"ARM\x64") {
             let release = checked_release(banner(&bytes))?;
@@ -118,6 +123,34 @@ impl Image {
         Err(Error::Image(
             "it is no vmlinux, no bzImage and no arm64 Image".to_owned(),
         ))
+    }
+}
+
+/// What is in a compressed Image: of gzip as it is, or in a program for EFI with the header of
+/// drivers/firmware/efi/libstub/zboot-header.S (`zimg` at 4, the data's place and length at 8, how they
+/// are compressed at 24).
+fn packed_flat(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
+    let word = |at: usize| {
+        let word = bytes.get(at..at + 4)?.try_into().ok()?;
+        usize::try_from(u32::from_le_bytes(word)).ok()
+    };
+    let damaged = || Error::Image("the kernel in it is damaged or cut short".to_owned());
+    let data = if bytes.get(4..8) == Some(b"zimg") {
+        let place = word(8).zip(word(12));
+        let data = place.and_then(|(at, length)| bytes.get(at..at.checked_add(length)?));
+        data.ok_or_else(damaged)?
+    } else if Compression::of(bytes) == Some(Compression::Gzip) {
+        bytes
+    } else {
+        return Ok(None);
+    };
+    let compression = Compression::of(data).ok_or_else(|| {
+        Error::Image("the kernel in it is compressed in a way that is not known here".to_owned())
+    })?;
+    match decompress::to_memory(data, compression, MAX_IMAGE) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => Err(too_large()),
+        Err(_) => Err(damaged()),
     }
 }
 
@@ -210,7 +243,22 @@ mod tests {
         is_whole(packed(&sample::init()), Format::BzImage);
         let mut arm = vec![0; 56];
         arm.extend(b"ARM\x64 Linux version 6.1.0-check \0");
-        is_whole(arm, Format::Image);
+        is_whole(arm.clone(), Format::Image);
+        is_whole(sample::gzip(&arm), Format::Image);
+        is_whole(zboot(&sample::gzip(&arm)), Format::Image);
+        let zstd = zstd::encode_all(&arm[..], 1).unwrap();
+        is_whole(zboot(&zstd), Format::Image);
+    }
+
+    /// A program for EFI with a kernel in it.
+    fn zboot(data: &[u8]) -> Vec<u8> {
+        let mut bytes = b"MZ\0\0zimg".to_vec();
+        bytes.extend(100_u32.to_le_bytes());
+        bytes.extend((data.len() as u32).to_le_bytes());
+        bytes.resize(100, 0);
+        bytes.extend(data);
+        bytes.extend(b"what comes after");
+        bytes
     }
 
     #[test]
@@ -230,6 +278,10 @@ mod tests {
             (another_length, "damaged"),
             (cut, "cut short"),
             (sample::bzimage(RELEASE, &lz4), "damaged"),
+            (zboot(b"")[..90].to_vec(), "damaged"),
+            (zboot(b"BZh9 unknown"), "not known"),
+            (zboot(&sample::gzip(&kernel)[..60]), "damaged"),
+            (sample::gzip(b"no kernel"), "no arm64 Image"),
         ] {
             let error = Image::parse(bytes).err().unwrap().to_string();
             assert!(error.contains(words), "{error}: {words}");
@@ -245,6 +297,7 @@ mod tests {
             for mut bytes in [
                 sample::bzimage(RELEASE, &sample::with_length(&lz4, kernel.len())),
                 packed(&kernel),
+                zboot(&sample::gzip(&kernel)),
                 kernel,
             ] {
                 if let Some(changed) = bytes.get_mut(at) {

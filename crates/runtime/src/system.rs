@@ -105,6 +105,9 @@ pub struct MachineInfo {
     pub reason: String,
     /// The default kernel.
     pub kernel: String,
+    /// Architectures that there is a VMM for, the host's first. Containers' machines are of the host's;
+    /// programs of the others run in them by emulation.
+    pub architectures: Vec<String>,
     /// Why there are no machines; empty if there are.
     pub unavailable: String,
 }

@@ -51,6 +51,8 @@ fn info_tells_of_machines(d: &Daemon) {
     let form = "{{.Machines.Accelerator}} {{.Machines.Reason}}";
     let told = coracle(d, &["info", "-f", form]).ok();
     assert_eq!(told.trim_end(), "tcg as coracled was told");
+    let told = coracle(d, &["info", "-f", "{{index .Machines.Architectures 0}}"]).ok();
+    assert_eq!(told.trim_end(), std::env::consts::ARCH);
     let status = coracle(d, &["system", "status"]).ok();
     assert!(
         status.contains("default runtime: vm\nvirtual machines: tcg"),
@@ -80,6 +82,15 @@ fn kernels_and_their_parameters(d: &Daemon) {
         "run", "--rm", "--network", "none", "-k", "nosuch", "busybox",
     ];
     coracle(d, &line).says("nosuch");
+    if std::env::consts::ARCH == "x86_64" {
+        let other = d.dir().join("Image");
+        let mut image = vec![0; 56];
+        image.extend(b"ARM\x64 Linux version 6.1.0-arm \0");
+        std::fs::write(&other, image).unwrap();
+        let other = other.to_str().unwrap();
+        let line = ["run", "--rm", "--network", "none", "-k", other, "busybox"];
+        coracle(d, &line).says("is one for aarch64");
+    }
 }
 
 fn the_ssh_agent(d: &Daemon) {

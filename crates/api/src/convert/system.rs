@@ -108,6 +108,7 @@ pub(crate) fn info(info: Info, version: String, drivers: Drivers) -> InfoRespons
             accelerator: info.machines.accelerator,
             reason: info.machines.reason,
             kernel: info.machines.kernel,
+            architectures: info.machines.architectures,
             unavailable: info.machines.unavailable,
         },
         host_dns: HostDnsInfo {

@@ -94,6 +94,7 @@ pub(crate) fn info(told: InfoResponse) -> Info {
             accelerator: told.machines.accelerator,
             reason: told.machines.reason,
             kernel: told.machines.kernel,
+            architectures: told.machines.architectures,
             unavailable: told.machines.unavailable,
         },
         host_dns: HostDnsInfo {

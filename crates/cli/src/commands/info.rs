@@ -81,6 +81,9 @@ fn table(info: &InfoResponse, host: &str) -> String {
         line(2, "Accelerator", &accelerator);
         line(2, "Kernel", &machines.kernel);
     }
+    if !machines.architectures.is_empty() {
+        line(2, "Architectures", &machines.architectures.join(" "));
+    }
     let dns = &info.host_dns;
     if !dns.address.is_empty() {
         let why = match dns.unavailable.as_str() {

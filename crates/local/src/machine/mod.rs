@@ -68,7 +68,7 @@ impl MachineSettings {
     /// The defaults, with the agent beside the shim.
     pub(crate) fn new(shim: &Path) -> Self {
         Self {
-            qemu: on_path("qemu-system-x86_64"),
+            qemu: on_path(&program(ARCHITECTURE)),
             agent: shim.with_file_name("coracle-init"),
             emulators: "/usr/bin".into(),
             accelerator: "auto".into(),
@@ -79,6 +79,30 @@ impl MachineSettings {
             spares: 1,
         }
     }
+}
+
+/// This host's architecture, and so that of its machines.
+pub(crate) const ARCHITECTURE: &str = std::env::consts::ARCH;
+
+/// QEMU's program for machines of an architecture.
+fn program(architecture: &str) -> String {
+    format!("qemu-system-{architecture}")
+}
+
+/// Debian's package with that program.
+fn package() -> &'static str {
+    match ARCHITECTURE {
+        "aarch64" => "qemu-system-arm",
+        _ => "qemu-system-x86",
+    }
+}
+
+/// Of which architectures there can be machines, this host's first.
+fn architectures(settings: &MachineSettings) -> Vec<String> {
+    let own = settings.qemu.as_ref().map(|_| ARCHITECTURE);
+    let others = ["x86_64", "aarch64"].into_iter();
+    let others = others.filter(|name| *name != ARCHITECTURE && on_path(&program(name)).is_some());
+    own.into_iter().chain(others).map(str::to_owned).collect()
 }
 
 /// A program on the search path.
@@ -155,6 +179,7 @@ impl Machines {
         if let Some(unavailable) = self.unavailable(config) {
             return MachineInfo {
                 unavailable,
+                architectures: architectures(&config.machine),
                 ..Default::default()
             };
         }
@@ -168,6 +193,7 @@ impl Machines {
                 .ok()
                 .flatten()
                 .unwrap_or_default(),
+            architectures: architectures(&config.machine),
             unavailable: String::new(),
         }
     }
@@ -176,7 +202,8 @@ impl Machines {
     pub(crate) fn unavailable(&self, config: &Config) -> Option<String> {
         let settings = &config.machine;
         if settings.qemu.is_none() {
-            return Some("there is no qemu-system-x86_64; install qemu-system-x86".into());
+            let (program, package) = (program(ARCHITECTURE), package());
+            return Some(format!("there is no {program}; install {package}"));
         }
         if !settings.agent.is_file() {
             return Some(format!(
@@ -262,7 +289,8 @@ async fn shape(engine: &Arc<Engine>, host_config: &HostConfig) -> Result<Machine
     let config = &engine.config;
     let settings = &config.machine;
     let qemu = settings.qemu.clone().ok_or_else(|| {
-        RuntimeError::InvalidState("qemu-system-x86_64 is gone; install it again".into())
+        let program = program(ARCHITECTURE);
+        RuntimeError::InvalidState(format!("{program} is gone; install it again"))
     })?;
     let boot = boot(engine, host_config).await?;
     Ok(MachineConfig {
@@ -306,6 +334,13 @@ async fn boot(engine: &Arc<Engine>, host_config: &HostConfig) -> Result<Boot> {
         let kernels = &engine.machines.kernels;
         let name = annotations.get(KERNEL).map(String::as_str);
         let kernel = kernels.resolve(name)?;
+        if kernel.arch.as_str() != ARCHITECTURE {
+            return Err(RuntimeError::InvalidArgument(format!(
+                "kernel {:?} is one for {}, and machines here are {ARCHITECTURE}",
+                kernel.name,
+                kernel.arch.as_str()
+            )));
+        }
         let initrd = kernels.initrd_for(&kernel, &engine.config.machine.agent)?;
         let more = annotations.get(KERNEL_ARGS).map(String::as_str);
         let more = more.unwrap_or_default().split_whitespace();
