@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::frame::{HEADER, Kind, put_frame};
 
 /// The version of the protocol: both sides must have the same.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The payload's length in bytes.
 pub(crate) const LENGTH: usize = MAGIC.len() + 4 + NONCE;

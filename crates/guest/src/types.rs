@@ -50,6 +50,9 @@ pub struct Root {
     pub image: String,
     /// That of the disk for changes, an ext4. `None`: changes are kept in memory.
     pub layer: Option<String>,
+    /// What of the changes goes through the journal of their disk: `ordered`, `writeback` or `journal`
+    /// (ext4(5), `data=`). `None`: the kernel's default.
+    pub journal: Option<String>,
 }
 
 /// A file system to be mounted.

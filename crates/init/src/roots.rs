@@ -1,5 +1,6 @@
 //! The root file systems of containers, from disks.
 
+use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,8 +39,8 @@ pub(crate) fn add(root: &Root) -> Result<()> {
     let mounted = match &root.layer {
         Some(serial) => {
             let disk = disks::find(serial)?;
-            // What is deleted gives its space back to the host.
-            rustix::mount::mount(&*disk, &layer, "ext4", MountFlags::empty(), c"discard")
+            let options = layer_options(root.journal.as_deref())?;
+            rustix::mount::mount(&*disk, &layer, "ext4", MountFlags::empty(), options)
                 .during(|| format!("mount the layer from disk {serial}"))
         }
         None => rustix::mount::mount("layer", &layer, "tmpfs", MountFlags::empty(), c"mode=0755")
@@ -52,6 +53,17 @@ pub(crate) fn add(root: &Root) -> Result<()> {
         let _the_first_failure_counts = remove(&root.container);
     }
     made
+}
+
+/// What is deleted gives its space back to the host.
+fn layer_options(journal: Option<&str>) -> Result<&'static CStr> {
+    match journal {
+        None => Ok(c"discard"),
+        Some("ordered") => Ok(c"discard,data=ordered"),
+        Some("writeback") => Ok(c"discard,data=writeback"),
+        Some("journal") => Ok(c"discard,data=journal"),
+        Some(other) => Err(invalid(format!("{other:?} is no mode of a journal"))),
+    }
 }
 
 fn make(dir: &Path) -> Result<()> {

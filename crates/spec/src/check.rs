@@ -104,12 +104,13 @@ fn unsupported(
             return Err(SpecError::unsupported(option, why));
         }
     }
-    let sized = |option: &&String| host.layer_size && option.as_str() == "size";
-    if let Some(option) = host_config.storage_opt.keys().find(|option| !sized(option)) {
-        return Err(SpecError::unsupported(
-            "StorageOpt",
-            format!("{option:?} needs a root file system with quotas"),
-        ));
+    let known = |option: &&String| host.layer_size && matches!(option.as_str(), "size" | "journal");
+    if let Some(option) = host_config.storage_opt.keys().find(|option| !known(option)) {
+        let why = match option.as_str() {
+            "journal" => "\"journal\" needs a disk of its own: use --runtime vm".to_owned(),
+            other => format!("{other:?} needs a root file system with quotas"),
+        };
+        return Err(SpecError::unsupported("StorageOpt", why));
     }
     crate::legacy_links(host_config)?;
     if let Some(mac) = Some(&config.mac_address).filter(|mac| !mac.is_empty()) {

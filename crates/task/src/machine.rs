@@ -35,6 +35,10 @@ pub struct MachineConfig {
     pub image: PathBuf,
     /// The container's changes: an ext4 disk.
     pub layer: PathBuf,
+    /// What of the changes goes through their disk's journal: `ordered`, `writeback` or `journal` (ext4(5),
+    /// `data=`). `None`: the guest kernel's default.
+    #[serde(default)]
+    pub journal: Option<String>,
     /// Its network interfaces.
     pub interfaces: Vec<MachineInterface>,
     /// Sources of bind mounts that are small files of the engine's (`/etc/hosts` and its like): they

@@ -13,6 +13,8 @@ fn disks() {
         container_writable_layer_reads_from_lower, container_writable_layer_size, container_diff,
         container_export, container_commit, container_mount_tmpfs,
         container_writable_layer_keeps_what_was_synced, container_disk_gives_its_space_back,
+        container_writable_layer_journal_writeback, container_writable_layer_journal_ordered,
+        container_writable_layer_journal_data, container_writable_layer_journal_refused,
     ]);
 }
 
@@ -45,6 +47,35 @@ fn container_writable_layer_size(d: &Daemon) {
     let seen = d.sh(&flags, script);
     assert!(seen.contains("No space left on device"), "{seen}");
     assert!(seen.ends_with("again"), "{seen}");
+}
+
+/// What the guest's kernel says of the one ext4 that it has, and that it works.
+#[track_caller]
+fn journal(d: &Daemon, option: &str, wanted: &str) {
+    let script = "echo x >/new; sync; cat /proc/fs/ext4/*/options | grep ^data=; cat /new";
+    let seen = d.sh(&["--storage-opt", option], script);
+    assert_eq!(seen, format!("data={wanted}\nx"));
+}
+
+fn container_writable_layer_journal_writeback(d: &Daemon) {
+    journal(d, "journal=writeback", "writeback");
+}
+
+fn container_writable_layer_journal_ordered(d: &Daemon) {
+    journal(d, "journal=ordered", "ordered");
+    journal(d, "size=64m", "ordered");
+}
+
+fn container_writable_layer_journal_data(d: &Daemon) {
+    journal(d, "journal=journal", "journal");
+}
+
+fn container_writable_layer_journal_refused(d: &Daemon) {
+    let run = |flags: &[&str]| d.docker(&[&["run", "--rm"], flags, &["busybox", "true"]].concat());
+    let refused = run(&["--storage-opt", "journal=none"]).code(125);
+    refused.says("ordered, writeback or journal");
+    let flags = ["--runtime", "process", "--storage-opt", "journal=ordered"];
+    run(&flags).code(125).says("--runtime vm");
 }
 
 fn container_diff(d: &Daemon) {

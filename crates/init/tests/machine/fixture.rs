@@ -157,6 +157,7 @@ pub(crate) fn setup() -> Setup {
         hostname: Some("machine".into()),
         machine_id: Some("0123456789abcdef0123456789abcdef".into()),
         roots: vec![Root {
+            journal: None,
             container: "c".into(),
             image: "root".into(),
             layer: Some("layer".into()),

@@ -158,6 +158,7 @@ fn make(
     if machine::is_machine(&record.host_config) {
         machine::check::check(&record.host_config)?;
         machine::check::layer_size(&record.host_config, engine.config.machine.layer)?;
+        machine::check::journal(&record.host_config)?;
     } else if !record.host_config.group_add.is_empty() && crate::host::has_one_user() {
         return Err(RuntimeError::InvalidArgument(
             "option GroupAdd is not supported by the runtime \"process\" without subordinate ids; \

@@ -125,6 +125,17 @@ pub(crate) fn layer_size(host_config: &HostConfig, default: u64) -> Result<u64> 
     Ok(bytes)
 }
 
+/// How the writable layer's journal is used: `--storage-opt journal=`.
+pub(crate) fn journal(host_config: &HostConfig) -> Result<Option<String>> {
+    match host_config.storage_opt.get("journal").map(String::as_str) {
+        None => Ok(None),
+        Some(mode @ ("ordered" | "writeback" | "journal")) => Ok(Some(mode.to_owned())),
+        Some(other) => Err(RuntimeError::InvalidArgument(format!(
+            "invalid journal {other:?} of the writable layer: use ordered, writeback or journal"
+        ))),
+    }
+}
+
 fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim().to_ascii_lowercase();
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
@@ -181,5 +192,25 @@ mod tests {
         assert_eq!(size("x"), None);
         assert_eq!(size("99999999999999t"), None);
         assert_eq!(layer_size(&HostConfig::default(), 7).ok(), Some(7));
+    }
+
+    #[test]
+    fn journals_are_used_as_is_asked_for() {
+        let mode = |text: &str| {
+            let config = HostConfig {
+                storage_opt: [("journal".to_owned(), text.to_owned())].into(),
+                ..Default::default()
+            };
+            journal(&config).ok().flatten()
+        };
+        for word in ["ordered", "writeback", "journal"] {
+            assert_eq!(mode(word).as_deref(), Some(word));
+        }
+        assert!(
+            ["", "data", "ordered,noload"]
+                .iter()
+                .all(|word| mode(word).is_none())
+        );
+        assert!(journal(&HostConfig::default()).unwrap().is_none());
     }
 }

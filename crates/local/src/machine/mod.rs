@@ -276,6 +276,7 @@ pub(crate) async fn config(
     machine.layer = layer(dirs);
     let bytes = check::layer_size(host_config, engine.config.machine.layer)?;
     crate::disks::new_layer(&machine.layer, bytes).await?;
+    machine.journal = check::journal(host_config)?;
     machine.interfaces = interfaces;
     let files = pod::files(engine, record);
     machine.copies = vec![files.hosts(), files.hostname(), files.resolv_conf()];
@@ -305,6 +306,7 @@ async fn shape(engine: &Arc<Engine>, host_config: &HostConfig) -> Result<Machine
         templates: Some(config.data_root.join("machines/templates")),
         image: PathBuf::new(),
         layer: PathBuf::new(),
+        journal: None,
         interfaces: Vec::new(),
         copies: Vec::new(),
         emulator: None,

@@ -100,6 +100,7 @@ pub(crate) fn plan(
         container: config.id.clone(),
         image: place.image.clone(),
         layer: Some(place.layer.clone()),
+        journal: machine.journal.clone(),
     });
     let mut plan = Plan {
         setup,
