@@ -15,6 +15,7 @@ mod crash;
 mod disk;
 mod limits;
 mod mounts;
+mod nbd;
 mod network;
 mod platform;
 mod pods;

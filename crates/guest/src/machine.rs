@@ -53,6 +53,13 @@ impl Agent {
         self.order(&Request::Unmount { target }).await
     }
 
+    /// Waits until nothing of a disk is mounted any more, and all is written to it: so that it can be
+    /// taken away. What was unmounted may still be on its way out with the last who saw it.
+    pub async fn settle_disk(&self, serial: &str) -> Result<()> {
+        let serial = serial.into();
+        self.order(&Request::SettleDisk { serial }).await
+    }
+
     /// Mounts a directory or file of the host; the channel is as in [`Self::setup`].
     pub async fn share(&self, share: &Share) -> Result<Channel> {
         let channel = self.open_channel(Direction::Both)?;

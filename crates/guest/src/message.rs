@@ -170,6 +170,8 @@ pub enum Request {
     /// Answer: done.
     Unmount { target: String },
     /// Answer: done.
+    SettleDisk { serial: String },
+    /// Answer: done.
     Share { share: Share, channel: u32 },
     /// Answer: done.
     MakeDir {

@@ -14,8 +14,8 @@ impl Agent {
         self.order(&Request::Session { channel }).await
     }
 
-    /// Ends all that this session made: containers, shares, mounts, sockets, and files but those that
-    /// are to be kept; the machine goes on. `sync`: what was written is on the disks when this is
+    /// Ends all that this session made: containers, shares, mounts, sockets, and files, but for files and
+    /// mounts that are to be kept; the machine goes on. `sync`: what was written is on the disks when this is
     /// answered.
     pub async fn release(&self, sync: bool, keep: Vec<String>) -> Result<()> {
         self.order(&Request::Release { sync, keep }).await

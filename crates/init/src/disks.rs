@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
 use crate::error::{During, Result, not_found};
 
 /// How long a disk that was just plugged in may take.
@@ -29,6 +32,25 @@ pub(crate) fn find(serial: &str) -> Result<PathBuf> {
             return Err(not_found(format!("there is no disk {serial}")));
         }
         std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Waits until nothing of the disk is mounted, and all is written to it.
+pub(crate) fn settle(serial: &str) -> Result<()> {
+    let path = find(serial)?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // A file system that is mounted has it for itself alone.
+        let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC;
+        match rustix::fs::open(&path, flags, Mode::empty()) {
+            Ok(disk) => {
+                return rustix::fs::fsync(disk).during(|| format!("write disk {serial}"));
+            }
+            Err(Errno::BUSY) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Err(errno) => return Err(errno).during(|| format!("let disk {serial} go")),
+        }
     }
 }
 

@@ -103,7 +103,7 @@ pub(crate) fn mount(mount: &Mount) -> Result<()> {
         Source::Disk(serial) => disks::find(serial)?,
         Source::Path(path) => path.into(),
     };
-    let is_file = options.bind.is_some() && source.is_file();
+    let is_file = options.bind.is_some() && source.exists() && !source.is_dir();
     make_target(target, is_file)?;
     let what = || format!("mount {} at {}", source.display(), target.display());
     match options.bind {

@@ -203,6 +203,7 @@ impl Agent {
             Request::AddRoot(root) => blocking(move || roots::add(&root)).await,
             Request::RemoveRoot { id } => blocking(move || roots::remove(&id)).await,
             Request::Mount(mount) => blocking(move || mounts::mount(&mount)).await,
+            Request::SettleDisk { serial } => blocking(move || disks::settle(&serial)).await,
             Request::Unmount { target } => blocking(move || mounts::unmount(&target)).await,
             Request::Share { share, channel } => shares::share(&share, call.channel(channel)?),
             Request::MakeDir {

@@ -157,6 +157,7 @@ impl Agent {
         self.listeners.clear();
         let mut held = self.held.take();
         held.files.retain(|file| !keep.contains(file));
+        held.targets.retain(|target| !keep.contains(target));
         ended.and(blocking(move || held.unmount(sync)).await)
     }
 }

@@ -225,6 +225,7 @@ fn propagation(mounts: &[ResolvedMount]) -> Option<String> {
             crate::MountKind::Bind { propagation, .. } => words.contains(&propagation.as_str()),
             crate::MountKind::Tmpfs { .. }
             | crate::MountKind::FileSystem { .. }
+            | crate::MountKind::Disk { .. }
             | crate::MountKind::Handed { .. } => false,
         })
     };

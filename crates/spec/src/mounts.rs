@@ -36,6 +36,13 @@ pub enum MountKind {
         /// It is mounted before the container's namespaces are entered: by the host's network.
         by_host: bool,
     },
+    /// A disk of a network block device server, in the container's machine. The source is its URI.
+    Disk {
+        /// Its file system, or [`RAW`](crate::RAW).
+        kind: String,
+        /// The file system's options; `ro` for a disk that nobody writes to.
+        options: Vec<String>,
+    },
     /// A file of the file system that the launcher is handed beside the specification, by its name
     /// there: a secret's. Always read-only.
     Handed {
@@ -179,6 +186,12 @@ pub(crate) fn user_mount(given: &ResolvedMount) -> Result<Mount, SpecError> {
             let mut options: Vec<&str> = options.iter().map(String::as_str).collect();
             options.extend(given.read_only.then_some("ro"));
             options.extend(by_host.then_some("X-coracle.host"));
+            mount(&destination, kind, &given.source, &options)
+        }
+        MountKind::Disk { kind, options } => {
+            let mut options: Vec<&str> = options.iter().map(String::as_str).collect();
+            let access = if given.read_only { "ro" } else { "rw" };
+            options.extend(["X-coracle.disk", access]);
             mount(&destination, kind, &given.source, &options)
         }
         MountKind::Handed { file } => {

@@ -47,6 +47,17 @@ pub enum VolumeBacking {
         /// Its options, and those of the mount.
         options: Vec<String>,
     },
+    /// A disk of a network block device server, in the machines of the containers that use it.
+    Disk {
+        /// Where it is.
+        uri: coracle_nbd::Uri,
+        /// Its file system, or [`RAW`](crate::RAW).
+        kind: String,
+        /// The file system's options, and those of the mount, without `ro` and `rw`.
+        options: Vec<String>,
+        /// Nobody writes to it.
+        read_only: bool,
+    },
 }
 
 /// Checks what a volume is asked to be. One without a name gets one that is right.
@@ -112,6 +123,9 @@ impl VolumeBacking {
         let binds = |word: &String| matches!(word.as_str(), "bind" | "rbind");
         if words.iter().any(binds) {
             return bind(device, &words);
+        }
+        if coracle_nbd::Uri::is_meant(device) {
+            return crate::disks::disk(kind, device, words);
         }
         match kind.as_str() {
             "" | "none" | "bind" => {

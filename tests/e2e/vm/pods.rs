@@ -1,7 +1,7 @@
 //! Pods: containers in another's machine (`--network container:NAME`).
 //!
-//! Of Apple's cases those of NBD volumes and of roots on virtiofs can't be said with the docker CLI. A
-//! pod has one name and one resolver, as Docker gives a container that joins another's network those of
+//! Of Apple's cases those of NBD volumes are in `nbd`; those of roots on virtiofs can't be said with the
+//! docker CLI. A pod has one name and one resolver, as Docker gives a container that joins another's network those of
 //! the other; files of one's own are mounted over them.
 
 use std::fs;

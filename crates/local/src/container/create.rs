@@ -182,6 +182,8 @@ fn make(
         record.mounts = std::mem::take(&mut resolved.mounts);
         if machine::is_machine(&record.host_config) {
             machine::check::check_mounts(&record.mounts)?;
+        } else {
+            engine.volumes.refuse_disks(&record.mounts)?;
         }
         let (files, hold) = engine
             .secrets

@@ -309,7 +309,7 @@ fn volume(
     // What is in a file system is there while a container has it mounted.
     let is_directory = !matches!(
         engine.volumes.backing(&volume.name)?,
-        VolumeBacking::FileSystem { .. }
+        VolumeBacking::FileSystem { .. } | VolumeBacking::Disk { .. }
     );
     if copy && is_directory {
         resolved.fill.push((volume.name.clone(), target.to_owned()));

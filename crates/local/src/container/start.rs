@@ -142,6 +142,9 @@ impl Actor {
         // No process, no secrets, and no one else.
         let mut record = machine::pod::apart(&self.record);
         record.files.clear();
+        record
+            .mounts
+            .retain(|mount| !self.engine.volumes.is_disk(mount));
         let (mut config, _) = bundle::task(&self.engine, &record, &self.dirs, &joined)?;
         let machine = machine::config(&self.engine, &record, &self.dirs, Vec::new()).await?;
         config.machine = Some(Box::new(machine));

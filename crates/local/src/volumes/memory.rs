@@ -14,24 +14,23 @@ use coracle_runtime::{Result, RuntimeError, Status};
 use coracle_spec::{MountKind, ResolvedMount, VolumeBacking};
 use tokio::sync::OwnedMutexGuard;
 
-use super::Volumes;
+use super::{Volumes, disk};
 use crate::container::record::MountRecord;
 use crate::engine::Engine;
 use crate::machine;
 
-/// One lock for each volume in memory: two containers that start at once make one file system.
+/// One lock for each volume in memory, and each server's disk: two containers that start at once make
+/// one file system, and don't both have a disk.
 pub(super) type Starting = Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>;
 
 const TMPFS: &str = "tmpfs";
 
 impl Volumes {
-    /// Waits until no other container with the same volumes in memory is starting.
+    /// Waits until no other container with the same volumes in memory, or disks, is starting.
     pub(crate) async fn mounting(&self, mounts: &[MountRecord]) -> Vec<OwnedMutexGuard<()>> {
-        let in_memory = |name: &String| matches!(self.backing(name), Ok(VolumeBacking::FileSystem { kind, .. }) if kind == TMPFS);
         let volumes = mounts.iter().filter(|mount| mount.point.kind == "volume");
         let mut names: Vec<String> = volumes
-            .map(|mount| mount.point.name.clone())
-            .filter(in_memory)
+            .filter_map(|mount| self.to_lock(&mount.point.name))
             .collect();
         // Always in the same order, so that no two wait for each other.
         names.sort();
@@ -45,6 +44,16 @@ impl Volumes {
             guards.push(lock.lock_owned().await);
         }
         guards
+    }
+
+    /// What stands for a volume that one container at a time may start with. Names of volumes have no
+    /// colon, which disks have.
+    fn to_lock(&self, name: &str) -> Option<String> {
+        match self.backing(name).ok()? {
+            VolumeBacking::FileSystem { kind, .. } if kind == TMPFS => Some(name.to_owned()),
+            VolumeBacking::Disk { uri, .. } => Some(uri.to_string()),
+            _ => None,
+        }
     }
 }
 
@@ -88,12 +97,7 @@ pub(crate) fn mount(
             device,
             options,
         } => {
-            if !mount.subpath.is_empty() {
-                return Err(RuntimeError::InvalidArgument(format!(
-                    "volume-subpath of volume {} is not supported: it is of type {kind}",
-                    point.name
-                )));
-            }
+            refuse_subpath(mount, &kind)?;
             let is_memory = kind == TMPFS;
             if is_memory && let Some(source) = found(engine, container, mount)? {
                 return Ok(resolved(bind(String::new(), false), source, false));
@@ -106,7 +110,29 @@ pub(crate) fn mount(
             };
             Ok(resolved(kind, device.into(), false))
         }
+        VolumeBacking::Disk {
+            uri,
+            kind,
+            mut options,
+            read_only,
+        } => {
+            refuse_subpath(mount, &kind)?;
+            disk::check_free(engine, container, mount, &uri, read_only)?;
+            options.extend(read_only.then(|| "ro".to_owned()));
+            let kind = MountKind::Disk { kind, options };
+            Ok(resolved(kind, uri.to_string().into(), read_only))
+        }
     }
+}
+
+fn refuse_subpath(mount: &MountRecord, kind: &str) -> Result<()> {
+    if mount.subpath.is_empty() {
+        return Ok(());
+    }
+    Err(RuntimeError::InvalidArgument(format!(
+        "volume-subpath of volume {} is not supported: it is of type {kind}",
+        mount.point.name
+    )))
 }
 
 fn bind(propagation: String, recursive: bool) -> MountKind {

@@ -1,5 +1,5 @@
-//! Volumes: directories under the data root that outlive containers, directories of the host's, and
-//! file systems that are mounted for the containers that use them.
+//! Volumes: directories under the data root that outlive containers, directories of the host's, file
+//! systems that are mounted for the containers that use them, and servers' disks for their machines.
 //!
 //! `volumes/<name>/volume.json` and `volumes/<name>/_data`. A directory without the file is a
 //! creation that was cut short, one that begins with a dot a removal; both are cleared away at the
@@ -12,6 +12,7 @@
 //! start at the latest, unless the container was removed without its volumes: then it is
 //! [disowned](Volumes::disown) first.
 
+mod disk;
 mod memory;
 mod part;
 
@@ -86,7 +87,7 @@ impl Drop for Hold {
 #[derive(Debug)]
 pub(crate) struct Volumes {
     root: PathBuf,
-    /// Held while containers with volumes in memory start.
+    /// Held while containers with volumes in memory, or on servers' disks, start.
     starting: memory::Starting,
     table: Arc<Mutex<Table>>,
 }

@@ -25,6 +25,7 @@ mod secrets;
 mod setup;
 mod spare;
 mod template;
+mod volumes;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -58,6 +59,8 @@ use crate::Streams;
 use place::Place;
 pub use spare::Spare;
 pub use template::make as make_template;
+use volumes::Volume;
+use volumes::Volumes;
 
 /// A container in a virtual machine.
 pub struct VmSandbox {
@@ -105,6 +108,8 @@ pub(crate) struct Running {
     pub(crate) is_member: bool,
     /// Those who joined it.
     pub(crate) pod: Option<Arc<pod::Pod>>,
+    /// The disks of servers that the machine has, and which of them are its container's; its owner's.
+    pub(crate) volumes: Option<(Arc<Volumes>, Arc<[Volume]>)>,
     /// What comes from its sockets, if it has any.
     pub(crate) heard: Option<events::Heard>,
     /// Serves the shares and sockets, and listens to the guest. Ends with the last user.
@@ -206,6 +211,13 @@ impl VmSandbox {
         let mut work = JoinSet::new();
         let heard = events::Heard::default();
         let has_sockets = !plan.sockets.is_empty();
+        let own: Arc<[Volume]> = match whole && !place.is_member {
+            true => volumes::wanted(&self.config.spec).into(),
+            false => Arc::default(),
+        };
+        // Those that it has by now, however far it came.
+        let mut attached: Option<(Arc<Volumes>, Arc<[Volume]>)> =
+            place.volumes.clone().map(|all| (all, Arc::default()));
         let running = async {
             if place.is_member {
                 // Not with all the rest: nobody else in the machine is to wait for the disks.
@@ -237,10 +249,16 @@ impl VmSandbox {
                 plan.sockets,
                 heard.clone(),
             ));
-            match whole && !place.is_member {
-                true => self.open_pod(&place).map(Some),
-                false => Ok(None),
+            if place.is_member {
+                volumes::refer(&mut plan.config.spec, &place.mounted)?;
             }
+            let Some((volumes, held)) = attached.as_mut().filter(|_| whole) else {
+                return Ok(None);
+            };
+            let mounted = volumes.enter(&own).await?;
+            held.clone_from(&own);
+            volumes::refer(&mut plan.config.spec, &mounted)?;
+            self.open_pod(&place, volumes.clone()).map(Some)
         }
         .await;
         let (pod, running) = match running {
@@ -256,6 +274,7 @@ impl VmSandbox {
             copies: plan.copies.into(),
             heard: has_sockets.then_some(heard),
             pod,
+            volumes: attached,
             _work: Arc::new(work),
         });
         running?;

@@ -19,6 +19,8 @@ use super::machine;
 use super::pod;
 use super::pod::Pod;
 use super::setup;
+use super::volumes::Mounted;
+use super::volumes::Volumes;
 use crate::Result;
 use crate::SandboxError;
 
@@ -37,14 +39,21 @@ pub(crate) struct Place {
     pub(crate) is_member: bool,
     /// Bytes of memory that the machine has.
     pub(crate) memory: Arc<tokio::sync::Mutex<u64>>,
+    /// The disks of servers that the machine has; its owner's.
+    pub(crate) volumes: Option<Arc<Volumes>>,
+    /// Where its owner has mounted those that a member wants.
+    pub(crate) mounted: Vec<Mounted>,
 }
 
 impl Place {
     /// In a machine of one's own.
     pub(super) fn own(machine: Arc<dyn Machine>, agent: Agent, id: &str, memory: u64) -> Self {
+        let volumes = Volumes::new(machine.clone(), agent.clone());
         Self {
             machine,
             agent,
+            volumes: Some(Arc::new(volumes)),
+            mounted: Vec::new(),
             image: Slot::Root.serial().into(),
             layer: Slot::Layer.serial().into(),
             owner: id.into(),
@@ -73,6 +82,8 @@ impl VmSandbox {
             owner: joined.owner,
             is_member: true,
             memory: Arc::new(tokio::sync::Mutex::new(joined.memory)),
+            volumes: None,
+            mounted: joined.volumes,
         })
     }
 
@@ -119,8 +130,9 @@ impl VmSandbox {
     }
 
     /// Lets others join.
-    pub(super) fn open_pod(&self, place: &Place) -> Result<Arc<Pod>> {
+    pub(super) fn open_pod(&self, place: &Place, volumes: Arc<Volumes>) -> Result<Arc<Pod>> {
         let owner = pod::Owner {
+            volumes,
             container: self.config.id.clone(),
             machine: place.machine.clone(),
             agent: place.agent.clone(),
@@ -193,15 +205,27 @@ impl VmSandbox {
         }
         // Those who stay have these mounted, and so will those who come.
         let keep = running.copies.iter().map(|(_, target)| target.clone());
-        let released = running.agent.release(self.config.durable, keep.collect());
-        let released = tokio::time::timeout(SHUTDOWN, released).await;
-        released.map_err(|_| late())?.map_err(from_guest)?;
+        self.release_all(running, keep.collect()).await?;
+        if let Some((volumes, own)) = &running.volumes {
+            volumes.leave(own, true).await;
+        }
         let mut interfaces = running.interfaces.lock().await;
         // The taps are taken away with the container, as a network namespace's interfaces are.
         if let Err(error) = setup::set_interfaces(running, &mut interfaces, &[]).await {
             machine::complain(&error);
         }
         Ok(())
+    }
+
+    /// Ends all that the container had in the guest, but for these files, and volumes: those are the
+    /// machine's.
+    async fn release_all(&self, running: &Running, mut keep: Vec<String>) -> Result<()> {
+        if let Some((volumes, _)) = &running.volumes {
+            keep.extend(volumes.targets().await);
+        }
+        let released = running.agent.release(self.config.durable, keep);
+        let released = tokio::time::timeout(SHUTDOWN, released).await;
+        released.map_err(|_| late())?.map_err(from_guest)
     }
 
     /// Gives the VMM a control group that is not the container's, which may start again. It keeps the
@@ -242,6 +266,15 @@ impl VmSandbox {
                 Ok(Err(error)) => left.and(Err(from_guest(error))),
                 Err(_) => left.and(Err(late())),
             };
+        }
+        if let Some((volumes, own)) = &running.volumes
+            && !own.is_empty()
+        {
+            // They outlive it: nobody may have them mounted when the machine goes.
+            if let Err(error) = self.release_all(running, Vec::new()).await {
+                machine::complain(&error);
+            }
+            volumes.leave(own, false).await;
         }
         // What is removed when it ends need not be on its disk.
         match self.config.durable {

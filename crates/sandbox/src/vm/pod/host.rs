@@ -33,6 +33,8 @@ use crate::Result;
 use crate::SandboxError;
 use crate::vm::from_guest;
 use crate::vm::from_vmm;
+use crate::vm::volumes::Mounted;
+use crate::vm::volumes::Volumes;
 
 /// How long one who connects may take to say what it wants.
 const HELLO: Duration = Duration::from_secs(10);
@@ -49,6 +51,8 @@ pub(crate) struct Owner {
     pub(crate) agent: Agent,
     /// Bytes of memory that it has.
     pub(crate) memory: Arc<tokio::sync::Mutex<u64>>,
+    /// The disks of servers that it has.
+    pub(crate) volumes: Arc<Volumes>,
 }
 
 /// A machine and those who joined it.
@@ -89,6 +93,7 @@ struct Admitted {
     channel: Channel,
     image: String,
     layer: String,
+    volumes: Vec<Mounted>,
 }
 
 impl Pod {
@@ -185,6 +190,7 @@ impl Pod {
                     memory: *self.owner.memory.lock().await,
                     image: admitted.image.clone(),
                     layer: admitted.layer.clone(),
+                    volumes: admitted.volumes.clone(),
                 });
                 let (image, layer) = (admitted.image.clone(), admitted.layer.clone());
                 if wire::send(&control, &welcome, &[theirs.as_fd()])
@@ -194,6 +200,7 @@ impl Pod {
                     drop(theirs);
                     self.carry(admitted, &control).await;
                 }
+                self.owner.volumes.leave(&join.volumes, true).await;
                 self.unplug(&image, &layer).await;
             }
             Err(error) => refuse(&control, error).await,
@@ -243,11 +250,20 @@ impl Pod {
             self.unplug_image(&mut images, &image).await;
             return Err(from_vmm(error));
         }
+        drop(images);
+        let volumes = match self.owner.volumes.enter(&join.volumes).await {
+            Ok(volumes) => volumes,
+            Err(error) => {
+                self.unplug(&image, &serial).await;
+                return Err(error);
+            }
+        };
         let admitted = Admitted {
             stream: ours,
             channel,
             image,
             layer: serial,
+            volumes,
         };
         Ok((admitted, theirs.into()))
     }

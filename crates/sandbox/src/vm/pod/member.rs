@@ -32,6 +32,8 @@ use crate::Result;
 use crate::SandboxError;
 use crate::vm::from_vmm;
 use crate::vm::from_young_guest;
+use crate::vm::volumes;
+use crate::vm::volumes::Mounted;
 
 /// How long the machine's owner may take to let one in: disks are plugged in meanwhile.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,6 +51,8 @@ pub(crate) struct Joined {
     /// The serials of the disks.
     pub(crate) image: String,
     pub(crate) layer: String,
+    /// Where the disks of servers are.
+    pub(crate) volumes: Vec<Mounted>,
 }
 
 /// Joins the machine behind a socket, and has it found from this container's own place too.
@@ -70,6 +74,7 @@ pub(crate) async fn join(
         version: wire::VERSION,
         container: task.id.clone(),
         memory: limit(task),
+        volumes: volumes::wanted(&task.spec),
     };
     let file = |disk| Disk::file(disk).map_err(from_vmm);
     let disks = [file(&image)?.as_fd(), file(&layer)?.as_fd()];
@@ -98,6 +103,7 @@ pub(crate) async fn join(
         memory,
         image,
         layer,
+        volumes,
         ..
     } = welcome;
     Ok(Joined {
@@ -107,6 +113,7 @@ pub(crate) async fn join(
         memory,
         image,
         layer,
+        volumes,
     })
 }
 

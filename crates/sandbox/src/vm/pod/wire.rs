@@ -21,11 +21,14 @@ use serde::de::DeserializeOwned;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
+use crate::vm::volumes::Mounted;
+use crate::vm::volumes::Volume;
+
 /// Changes with any message.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// The longest message in bytes; a shorter one is sent at once or not at all.
-const MAX_MESSAGE: usize = 4 << 10;
+const MAX_MESSAGE: usize = 64 << 10;
 
 /// The most descriptors with a message.
 const MAX_FDS: usize = 2;
@@ -37,6 +40,8 @@ pub(super) struct Join {
     pub(super) container: String,
     /// The container's memory limit in bytes.
     pub(super) memory: Option<i64>,
+    /// The disks of servers that it wants.
+    pub(super) volumes: Vec<Volume>,
 }
 
 /// What the owner answers.
@@ -61,6 +66,8 @@ pub(super) struct Welcome {
     /// The serials of the disks that were passed.
     pub(super) image: String,
     pub(super) layer: String,
+    /// Where the disks of servers are.
+    pub(super) volumes: Vec<Mounted>,
 }
 
 /// Sends a message.
@@ -106,12 +113,12 @@ pub(super) async fn receive<T: DeserializeOwned>(
 ) -> io::Result<(T, Vec<OwnedFd>)> {
     let mut line = Vec::new();
     let mut fds = Vec::new();
+    let mut piece = vec![0; 4 << 10];
     while line.last() != Some(&b'\n') {
         if line.len() >= MAX_MESSAGE {
             return Err(io::Error::other("the message is too long"));
         }
         stream.readable().await?;
-        let mut piece = [0; MAX_MESSAGE];
         let received = stream.try_io(Interest::READABLE, || {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
             let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -166,6 +173,7 @@ mod tests {
             version: VERSION,
             container: "x".into(),
             memory: None,
+            volumes: Vec::new(),
         };
         let fds = [file.as_fd(), file.as_fd()];
         send(&one, &message, &fds).await.unwrap();
