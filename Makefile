@@ -1,6 +1,6 @@
 # Two commands set everything up on a fresh Debian 12, as root: `make hello` and `make test`.
 
-.PHONY: help hello test arm setup build install lint kernel bench large fuzz clean
+.PHONY: help hello test suites arm setup build install lint kernel bench large fuzz clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -13,6 +13,10 @@ hello: ## install what is missing, build, start the daemon, run a container, sto
 test: ## everything that the tests need, then all checks and tests
 	scripts/setup test
 	scripts/test
+
+suites: ## all that other projects' own tests of the API find (minutes)
+	scripts/setup test
+	scripts/suites
 
 arm: ## what can be tried of aarch64 here, in emulated machines
 	scripts/arm

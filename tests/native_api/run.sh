@@ -8,21 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
 
-# Kept until the requirements change.
-sum=$(sha256sum "$here/requirements.txt" | cut -c1-16)
-cache=${CORACLE_CACHE:-/var/cache/coracle-fixtures}
-venv=$cache/native-api-$sum
-mkdir -p "$cache"
-(
-    flock 9
-    if [ ! -e "$venv/ready" ]; then
-        rm -rf "$venv"
-        python3 -m venv "$venv"
-        "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
-        touch "$venv/ready"
-    fi
-) 9>"$cache/.native-api.lock"
-
+venv=$("$root/tests/harness/venv" native-api "$here/requirements.txt")
 cargo build --locked --quiet --manifest-path "$root/Cargo.toml" --package coracle-api --example mock
 dir=$(mktemp -d /tmp/coracle-native-api.XXXXXX)
 server=

@@ -39,10 +39,13 @@ async fn create_whole(engine: &Arc<Engine>, spec: ContainerSpec) -> Result<Creat
         // Who joins another has to be where that one is.
         spec.host.runtime = machine::pod::runtime_of_joined(engine, &spec.host);
     }
-    spec.host.runtime = engine
+    let runtime = engine
         .machines
-        .runtime(&engine.config, &spec.host.runtime)?
-        .into();
+        .runtime(&engine.config, &spec.host.runtime)?;
+    // Other names of one are shown as they were given.
+    if spec.host.runtime.is_empty() {
+        spec.host.runtime = runtime.into();
+    }
     let id = ident::new_id();
     let name = match spec
         .name
