@@ -210,6 +210,12 @@ impl Agent {
         self.order(&Request::Settle).await
     }
 
+    /// Has so many of the machine's processors be used, the first ones. On an error those that were
+    /// used are.
+    pub async fn set_processors(&self, count: u32) -> Result<()> {
+        self.order(&Request::SetProcessors { count }).await
+    }
+
     /// Syncs and unmounts the disks, and powers the machine off. The answer may be that the
     /// connection is lost, which is what was asked for.
     pub async fn shutdown(&self) -> Result<()> {

@@ -228,6 +228,8 @@ pub enum Request {
     Leader { id: String },
     /// Answer: done, and the machine ends.
     Shutdown,
+    /// Answer: done.
+    SetProcessors { count: u32 },
 }
 
 /// What the guest answers.

@@ -41,6 +41,7 @@ mod mounts;
 mod port;
 mod power;
 mod prepare;
+mod processors;
 mod pump;
 mod reaper;
 mod roots;

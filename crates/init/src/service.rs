@@ -14,8 +14,8 @@ use crate::port::Port;
 use crate::session::{Held, Sessions};
 use crate::sockets::Listeners;
 use crate::{
-    binfmt, clock, disks, files, filesystems, interfaces, machine, mounts, power, prepare, reaper,
-    roots, setup, shares, stats,
+    binfmt, clock, disks, files, filesystems, interfaces, machine, mounts, power, prepare,
+    processors, reaper, roots, setup, shares, stats,
 };
 
 /// The agent: what is there to be asked for, by one of its callers. What one of them makes is its own.
@@ -217,6 +217,7 @@ impl Agent {
                 Ok(())
             }
             Request::SetTime(time) => clock::set(time),
+            Request::SetProcessors { count } => blocking(move || processors::set(count)).await,
             Request::SetHostname(name) => machine::set_hostname(&name),
             Request::Binfmt(binfmt) => blocking(move || binfmt::register(&binfmt)).await,
             Request::SetInterface(interface) => {

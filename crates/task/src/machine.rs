@@ -24,6 +24,9 @@ pub struct MachineConfig {
     pub kernel_args: Vec<String>,
     /// Virtual CPUs, at least 1.
     pub cpus: u32,
+    /// How many it can be given while it runs; no more than `cpus`, if that is larger.
+    #[serde(default)]
+    pub max_cpus: u32,
     /// Memory in bytes, the guest kernel's own included.
     pub memory: u64,
     /// How much of that the guest's kernel and agent need, on top of a container's limit.

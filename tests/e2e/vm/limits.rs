@@ -10,7 +10,8 @@ fn limits() {
         container_memory_events_oom_kill, container_cgroup_limits, container_cpus,
         container_statistics, container_statistics_of_networks, container_rlimit_open_files,
         container_rlimit_multiple, container_rlimit_exec, container_update,
-        container_update_grows_and_shrinks_its_machine, machines_are_limited_on_the_host,
+        container_update_grows_and_shrinks_its_machine,
+        container_update_starts_and_stops_processors, machines_are_limited_on_the_host,
         container_use_init_with_terminal, container_vm_resource_overhead,
     ]);
 }
@@ -142,12 +143,46 @@ fn container_update_grows_and_shrinks_its_machine(d: &Daemon) {
     // What it can't have is refused, and nothing is changed.
     let line = ["update", "-m", "900g", "--memory-swap", "900g", &guest];
     d.fails(1, &line).says("cannot give the virtual machine");
-    if std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1) {
-        let refused = d.fails(1, &["update", "--cpus", "2", &guest]);
-        refused.says("stop the container, update it, and start it again");
-    }
     let form = "{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}}";
     assert_eq!(d.inspect(&guest, form), "67108864 0");
+}
+
+fn container_update_starts_and_stops_processors(d: &Daemon) {
+    let host = std::thread::available_parallelism().map_or(1, usize::from);
+    if host < 2 {
+        eprintln!("skipped: this host has one processor");
+        return;
+    }
+    let guest = Guest::new(d, &["--cpus", "1"]);
+    let quota = || {
+        let text = d.cgroup_file(&guest, "cpu/cpu.cfs_quota_us", "cpu.max");
+        text.split(' ').next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(
+        (guest.exec("nproc"), quota()),
+        ("1".into(), "200000".into())
+    );
+    let now = |cpus: &str, all: &str, limit: &str, of_host: &str| {
+        d.ok(&["update", "--cpus", cpus, &guest]);
+        wait_until("the container sees its processors", || {
+            guest.exec("nproc") == all
+        });
+        assert_eq!(guest.exec("cat /sys/fs/cgroup/cpu.max"), limit);
+        assert_eq!(quota(), of_host);
+    };
+    now("1.5", "2", "150000 100000", "300000");
+    // Both of them work.
+    guest.exec("taskset 2 true && taskset 1 true");
+    now("0.5", "1", "50000 100000", "200000");
+    now("2", "2", "200000 100000", "300000");
+    assert_eq!(d.inspect(&guest, "{{.HostConfig.NanoCpus}}"), "2000000000");
+    if host > 4 {
+        let refused = d.fails(1, &["update", "--cpus", "5", &guest]);
+        refused.says("stop the container, update it, and start it again");
+        assert_eq!(guest.exec("nproc"), "2");
+    }
+    d.ok(&["restart", "-t", "0", &guest]);
+    assert_eq!(guest.exec("nproc"), "2");
 }
 
 /// QEMU's own control group: what the machine can use, and its VMM's own.

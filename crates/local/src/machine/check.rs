@@ -95,6 +95,12 @@ pub(crate) fn cpus(host_config: &HostConfig, default: u32, most: u32) -> u32 {
     u32::try_from(quota).unwrap_or(most).clamp(1, most.max(1))
 }
 
+/// How many processors it can be given while it runs. Each that it does not use yet costs QEMU 0.3 MiB.
+pub(crate) fn max_cpus(cpus: u32, most: u32) -> u32 {
+    const ROOM: u32 = 4;
+    cpus.saturating_mul(2).max(ROOM).min(most).max(cpus)
+}
+
 /// How much memory it is to have, bytes: what is asked for and what its kernel needs, up to the
 /// next power of two, so that few templates serve all. The container's own limit is exact.
 pub(crate) fn memory(host_config: &HostConfig, default: u64, overhead: u64) -> u64 {
@@ -170,6 +176,8 @@ mod tests {
         assert_eq!(cpus(&config, 1, 8), 2);
         assert_eq!(cpus(&config, 1, 1), 1);
         assert_eq!(memory(&config, 1 << 30, 128 << 20), 1 << 30);
+        assert_eq!((max_cpus(1, 8), max_cpus(3, 8), max_cpus(5, 8)), (4, 6, 8));
+        assert_eq!((max_cpus(1, 1), max_cpus(2, 1)), (1, 2));
         config.nano_cpus = 0;
         config.cpu_quota = 300_000;
         config.memory = 6 << 20;

@@ -294,13 +294,15 @@ async fn shape(engine: &Arc<Engine>, host_config: &HostConfig) -> Result<Machine
         RuntimeError::InvalidState(format!("{program} is gone; install it again"))
     })?;
     let boot = boot(engine, host_config).await?;
+    let cpus = check::cpus(host_config, settings.cpus, config.host.cpus);
     Ok(MachineConfig {
         qemu,
         accelerator: settings.accelerator.clone(),
         kernel: boot.kernel,
         initrd: boot.initrd,
         kernel_args: boot.kernel_args,
-        cpus: check::cpus(host_config, settings.cpus, config.host.cpus),
+        cpus,
+        max_cpus: check::max_cpus(cpus, config.host.cpus),
         memory: check::memory(host_config, settings.memory, settings.overhead),
         overhead: settings.overhead,
         templates: Some(config.data_root.join("machines/templates")),

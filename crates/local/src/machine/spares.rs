@@ -153,7 +153,7 @@ fn is_same(one: &MachineConfig, other: &MachineConfig) -> bool {
         && one.kernel == other.kernel
         && one.initrd == other.initrd
         && one.kernel_args == other.kernel_args
-        && (one.cpus, one.memory) == (other.cpus, other.memory)
+        && (one.cpus, one.max_cpus, one.memory) == (other.cpus, other.max_cpus, other.memory)
         && one.templates == other.templates
 }
 

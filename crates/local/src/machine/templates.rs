@@ -152,6 +152,7 @@ pub(crate) fn number(shape: &MachineConfig) -> u64 {
         &shape.initrd,
         &shape.kernel_args,
         shape.cpus,
+        shape.max_cpus,
         shape.memory,
     )
         .hash(&mut hasher);

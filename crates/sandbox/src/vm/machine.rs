@@ -54,12 +54,18 @@ pub(crate) fn choice_file(config: &MachineConfig) -> Option<PathBuf> {
 
 /// What machines of this configuration have in common.
 pub(crate) fn shape(config: &MachineConfig, accelerator: Accelerator) -> Result<Shape> {
+    let mut kernel_args = config.kernel_args.clone();
+    let cpus = config.max_cpus.max(config.cpus);
+    // The others stay offline until an update asks for them.
+    if cpus > config.cpus {
+        kernel_args.insert(0, format!("maxcpus={}", config.cpus));
+    }
     Ok(Shape {
         arch: Arch::HOST,
         kernel: config.kernel.clone(),
         initrd: config.initrd.clone(),
-        kernel_args: config.kernel_args.clone(),
-        cpus: config.cpus,
+        kernel_args,
+        cpus,
         memory: config.memory,
         accelerator,
     })

@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicU32;
 
 use async_trait::async_trait;
 use coracle_cgroup::Cgroup;
@@ -104,6 +105,8 @@ pub(crate) struct Running {
     pub(crate) copies: Arc<[(PathBuf, String)]>,
     /// How much memory it has, bytes.
     pub(crate) memory: Arc<tokio::sync::Mutex<u64>>,
+    /// How many processors it uses; changed with `memory` held.
+    pub(crate) cpus: Arc<AtomicU32>,
     /// Whether the machine is another container's.
     pub(crate) is_member: bool,
     /// Those who joined it.
@@ -268,6 +271,7 @@ impl VmSandbox {
         self.lock().running = Some(Running {
             is_member: place.is_member,
             memory: place.memory,
+            cpus: Arc::new(AtomicU32::new(self.machine.cpus)),
             machine: place.machine,
             agent: place.agent,
             interfaces: Arc::new(tokio::sync::Mutex::new(plan.interfaces)),

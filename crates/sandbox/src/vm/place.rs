@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use coracle_cgroup::Cgroup;
@@ -232,7 +233,8 @@ impl VmSandbox {
     /// old one if that fails.
     async fn rename(&self, running: &Running, old: Option<Cgroup>) -> Option<Cgroup> {
         let memory = (*running.memory.lock().await).max(self.machine.memory);
-        let (cpus, pid) = (self.machine.cpus, running.machine.pid());
+        let cpus = running.cpus.load(Ordering::Relaxed);
+        let pid = running.machine.pid();
         let moved = cgroup::make_pod(&self.config, memory, cpus, pid).await;
         match moved {
             Ok(new) => {

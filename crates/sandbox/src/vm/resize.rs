@@ -1,5 +1,7 @@
 //! `docker update` of a machine that runs: the guest's limits, and the machine around them.
 
+use std::sync::atomic::Ordering;
+
 use coracle_cgroup::Cgroup;
 use coracle_task::ErrorKind;
 use coracle_task::MachineConfig;
@@ -8,11 +10,31 @@ use oci_spec::runtime::LinuxResources;
 use super::Running;
 use super::cgroup;
 use super::from_guest;
+use super::machine;
 use crate::Result;
 use crate::SandboxError;
 
 /// The least memory that a machine is shrunk to, bytes.
 const LEAST: u64 = 256 << 20;
+
+/// What a machine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Size {
+    /// Bytes.
+    memory: u64,
+    /// Processors that are used.
+    cpus: u32,
+}
+
+impl Size {
+    /// The larger of each.
+    fn most(self, other: Self) -> Self {
+        Self {
+            memory: self.memory.max(other.memory),
+            cpus: self.cpus.max(other.cpus),
+        }
+    }
+}
 
 /// Applies a container's new limits. Room is made before a limit that needs it, and taken away after
 /// one that doesn't any more.
@@ -27,32 +49,31 @@ pub(crate) async fn update(
     if running.is_member {
         return update_member(running, id, *memory, resources).await;
     }
-    check_cpus(config, resources)?;
-    let wanted = match limit(resources) {
-        Some(limit) => limit.saturating_add(config.overhead).max(LEAST),
-        None => *memory,
+    let before = Size {
+        memory: *memory,
+        cpus: running.cpus.load(Ordering::Relaxed),
+    };
+    let wanted = Size {
+        memory: match limit(resources) {
+            Some(limit) => limit.saturating_add(config.overhead).max(LEAST),
+            None => before.memory,
+        },
+        cpus: cpus(config, resources)?.unwrap_or(before.cpus),
     };
     // What one container needs less of is not taken from the others.
     let wanted = match running.pod.as_ref().is_some_and(|pod| pod.has_members()) {
-        true => wanted.max(*memory),
+        true => wanted.most(before),
         false => wanted,
     };
-    let before = *memory;
-    if wanted > before {
-        set(running, config, cgroup, before, wanted).await?;
-        *memory = wanted;
-    }
+    let larger = wanted.most(before);
+    grow(running, config, cgroup, before, larger).await?;
     if let Err(error) = running.agent.update(id, resources).await {
-        if wanted > before {
-            let _the_first_error_counts = set(running, config, cgroup, wanted, before).await;
-            *memory = before;
-        }
+        shrink(running, config, cgroup, larger, before).await;
         return Err(from_guest(error));
     }
-    if wanted < before {
-        set(running, config, cgroup, before, wanted).await?;
-        *memory = wanted;
-    }
+    shrink(running, config, cgroup, larger, wanted).await;
+    *memory = wanted.memory;
+    running.cpus.store(wanted.cpus, Ordering::Relaxed);
     Ok(())
 }
 
@@ -74,28 +95,82 @@ async fn update_member(
     updated.map_err(from_guest)
 }
 
-/// Gives the machine so much memory, and its VMM as much of this host's. On an error it has what it had.
-async fn set(
+/// Gives the machine more, and its VMM as much of this host's. On an error it has what it had.
+async fn grow(
     running: &Running,
     config: &MachineConfig,
     cgroup: Option<&Cgroup>,
-    before: u64,
-    bytes: u64,
+    before: Size,
+    wanted: Size,
 ) -> Result<()> {
-    // What it started with it may keep using.
-    let host = async |bytes: u64| match cgroup {
-        Some(cgroup) => cgroup::limit(cgroup.clone(), bytes.max(config.memory), config.cpus).await,
-        None => Ok(()),
+    if wanted == before {
+        return Ok(());
+    }
+    limit_host(config, cgroup, wanted).await?;
+    let grown = async {
+        if wanted.memory > before.memory {
+            set_memory(running, wanted.memory).await?;
+        }
+        if wanted.cpus > before.cpus {
+            set_cpus(running, wanted.cpus).await?;
+        }
+        Ok(())
     };
-    if bytes > before {
-        host(bytes).await?;
+    let grown = grown.await;
+    if grown.is_err() {
+        shrink(running, config, cgroup, wanted, before).await;
     }
+    grown
+}
+
+/// Takes what isn't needed any more. What the guest doesn't give back its container still can't use:
+/// its own limits hold.
+async fn shrink(
+    running: &Running,
+    config: &MachineConfig,
+    cgroup: Option<&Cgroup>,
+    before: Size,
+    wanted: Size,
+) {
+    if wanted == before {
+        return;
+    }
+    let mut done = Vec::new();
+    if wanted.memory < before.memory {
+        done.push(set_memory(running, wanted.memory).await);
+    }
+    if wanted.cpus < before.cpus {
+        done.push(set_cpus(running, wanted.cpus).await);
+    }
+    if done.iter().all(Result::is_ok) {
+        done.push(limit_host(config, cgroup, wanted).await);
+    }
+    for error in done.into_iter().filter_map(Result::err) {
+        machine::complain(&error);
+    }
+}
+
+async fn limit_host(config: &MachineConfig, cgroup: Option<&Cgroup>, size: Size) -> Result<()> {
+    let Some(cgroup) = cgroup else {
+        return Ok(());
+    };
+    // The memory that it started with it may keep using.
+    let memory = size.memory.max(config.memory);
+    cgroup::limit(cgroup.clone(), memory, size.cpus).await
+}
+
+async fn set_memory(running: &Running, bytes: u64) -> Result<()> {
     let set = running.machine.set_memory(bytes).await;
-    if bytes < before || set.is_err() {
-        host(if set.is_ok() { bytes } else { before }).await?;
-    }
     set.map_err(|error| {
         let message = format!("cannot give the virtual machine {bytes} bytes of memory: {error}");
+        SandboxError::new(ErrorKind::Unsupported, message)
+    })
+}
+
+async fn set_cpus(running: &Running, cpus: u32) -> Result<()> {
+    let set = running.agent.set_processors(cpus).await;
+    set.map_err(|error| {
+        let message = format!("cannot give the virtual machine {cpus} processors: {error}");
         SandboxError::new(ErrorKind::Unsupported, message)
     })
 }
@@ -106,23 +181,27 @@ fn limit(resources: &LinuxResources) -> Option<u64> {
     u64::try_from(limit).ok().filter(|limit| *limit > 0)
 }
 
-/// Refuses more processors than the machine has, unless the host has no more either.
-fn check_cpus(config: &MachineConfig, resources: &LinuxResources) -> Result<()> {
+/// How many processors its limit needs, if it has one; refuses more than the machine can be given.
+fn cpus(config: &MachineConfig, resources: &LinuxResources) -> Result<Option<u32>> {
     let cpu = resources.cpu().as_ref();
     let quota = cpu.and_then(|cpu| cpu.quota()).unwrap_or_default();
+    let Some(quota) = u64::try_from(quota).ok().filter(|quota| *quota > 0) else {
+        return Ok(None);
+    };
     let period = cpu.and_then(|cpu| cpu.period()).unwrap_or(100_000).max(1);
-    let wanted = u64::try_from(quota).map_or(0, |quota| quota.div_ceil(period));
     let host = std::thread::available_parallelism().map_or(1, usize::from);
-    let wanted = wanted.min(host as u64);
-    if wanted > u64::from(config.cpus) {
-        let message = format!(
-            "the virtual machine has {} processors, and gets no more while it runs: stop the container, \
-             update it, and start it again",
-            config.cpus
-        );
-        return Err(SandboxError::new(ErrorKind::Unsupported, message));
+    let wanted = quota.div_ceil(period).min(host as u64);
+    let most = config.max_cpus.max(config.cpus);
+    match u32::try_from(wanted) {
+        Ok(wanted) if wanted <= most => Ok(Some(wanted)),
+        _ => {
+            let message = format!(
+                "the virtual machine gets no more than {most} processors while it runs: stop the \
+                 container, update it, and start it again"
+            );
+            Err(SandboxError::new(ErrorKind::Unsupported, message))
+        }
     }
-    Ok(())
 }
 
 #[cfg(test)]
