@@ -35,6 +35,7 @@ mod run_mounts;
 mod run_security;
 mod secrets;
 mod sharing;
+mod sockets;
 mod system;
 mod tree;
 mod vm;

@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 use std::fs::{self, Permissions};
-use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coracle_guest::{Channel, Event, Events, Listen, Target};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use coracle_sandbox::Sandbox as _;
 use rustix::net::SocketFlags;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
@@ -17,9 +16,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 
 use crate::containers::Containers;
-use crate::error::{During, Result, invalid, not_found};
+use crate::error::{During, Result, invalid, not_found, sandbox};
 use crate::machine::{absolute, make_parents};
-use crate::sys;
 
 /// How many connections of a socket may wait for the host.
 const BACKLOG: usize = 64;
@@ -229,31 +227,18 @@ pub(crate) async fn dial(
             carry(stream, channel, saying);
         }
         Target::Unix { container, path } => {
-            let what = || format!("connect to {path}");
-            let stream = match container {
-                None => UnixStream::connect(absolute(path)?).await.during(what)?,
-                Some(id) => {
-                    let container = containers.get(id)?;
-                    let pid = container.pid();
-                    let pid = pid.ok_or_else(|| not_found(format!("container {id} has ended")))?;
-                    let socket = in_root(pid, absolute(path)?).during(what)?;
-                    UnixStream::connect(sys::path_of(&socket))
-                        .await
-                        .during(what)?
-                }
-            };
+            if let Some(id) = container {
+                let container = containers.get(id)?;
+                let (output, input) = container.sandbox.dial(path).await.map_err(sandbox)?;
+                carry(tokio::io::join(output, input), channel, saying);
+                return Ok(());
+            }
+            let stream = UnixStream::connect(absolute(path)?).await;
+            let stream = stream.during(|| format!("connect to {path}"))?;
             carry(stream, channel, saying);
         }
     }
     Ok(())
-}
-
-/// A path in the root of a process, which it can't lead out of.
-fn in_root(pid: i32, path: &Path) -> rustix::io::Result<std::os::fd::OwnedFd> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let root = rustix::fs::openat(CWD, format!("/proc/{pid}/root"), flags, Mode::empty())?;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(root.as_fd(), path, flags, Mode::empty(), resolve)
 }
 
 fn carry(

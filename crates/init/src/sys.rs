@@ -108,11 +108,6 @@ pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(unsafe { AsyncFd::register(fd)? })
 }
 
-/// The descriptor's path.
-pub(crate) fn path_of(fd: impl AsFd) -> String {
-    format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
-}
-
 /// Reads what there is.
 pub(crate) fn read(fd: impl AsFd, buf: &mut ReadBuf<'_>) -> Result<(), Errno> {
     // SAFETY: nothing that is initialised is made uninitialised: the kernel only writes to it.

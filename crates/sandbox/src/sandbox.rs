@@ -109,6 +109,12 @@ pub trait Sandbox: Send + Sync {
         None
     }
 
+    /// Connects to a unix stream socket that the running container serves. Both ends of the connection
+    /// can be closed by themselves: the container's is closed with its last process.
+    ///
+    /// [`ErrorKind::NotFound`](coracle_task::ErrorKind::NotFound) if there is no such file.
+    async fn dial(&self, path: &str) -> Result<(Output, Input)>;
+
     /// Ends what still runs, and removes all that `create` made. Can be repeated.
     async fn delete(&self) -> Result<()>;
 

@@ -33,6 +33,7 @@ use crate::proc::Ending;
 use crate::proc::Phase;
 use crate::proc::Proc;
 use crate::record;
+use crate::sockets;
 
 /// A container and all that belongs to it.
 pub(crate) struct Container {
@@ -93,6 +94,7 @@ impl Container {
                 Ok(started)
             }
             Err(error) => {
+                sockets::remove(&self.config.published);
                 let exit = self.init.fail(&error);
                 self.settle(exit).await;
                 Err(TaskError::shim(error.kind, error.message))
@@ -155,6 +157,8 @@ impl Container {
     /// Sees the running container through to its end.
     async fn supervise(self: Arc<Self>, log: Arc<Log>, ending: Ending) {
         let listeners = std::mem::take(&mut *lock(&self.listeners));
+        let mut listeners: Vec<_> = listeners.into_iter().map(Some).collect();
+        let sockets = sockets::serve(&self.config.published, &mut listeners, &self.sandbox);
         let proxies = ports::serve(&self.config.ports, listeners);
         let mut exit = {
             let ended = ending.wait();
@@ -167,6 +171,7 @@ impl Container {
             }
         };
         drop(proxies);
+        sockets.end().await;
         log.finish();
         self.init.stdin.end();
         self.init.fanout.end();

@@ -28,6 +28,7 @@ mod proc;
 mod record;
 mod server;
 mod setup;
+mod sockets;
 mod spare;
 mod stdin;
 mod template;

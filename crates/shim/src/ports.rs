@@ -15,8 +15,7 @@ pub(crate) struct Ports {
 }
 
 /// Serves the ports, and keeps the sockets that are not to be served.
-pub(crate) fn serve(ports: &[ProxyPort], listeners: Vec<OwnedFd>) -> Ports {
-    let mut listeners: Vec<_> = listeners.into_iter().map(Some).collect();
+pub(crate) fn serve(ports: &[ProxyPort], mut listeners: Vec<Option<OwnedFd>>) -> Ports {
     let mut proxies = JoinSet::new();
     for port in ports {
         // Checked at the start of the shim.

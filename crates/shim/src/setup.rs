@@ -45,10 +45,11 @@ pub(crate) fn read_config(bundle: &Path) -> io::Result<TaskConfig> {
 
 /// How many sockets of published ports there are.
 pub(crate) fn port_count(config: &TaskConfig) -> io::Result<usize> {
-    let served = config
-        .ports
-        .iter()
-        .map(|port| port.fd_index.saturating_add(1))
+    let ports = config.ports.iter().map(|port| port.fd_index);
+    let published = config.published.iter().map(|socket| socket.fd_index);
+    let served = ports
+        .chain(published)
+        .map(|index| index.saturating_add(1))
         .max();
     match served.unwrap_or(0).max(config.sockets) {
         count @ 0..=MAX_PORTS => Ok(count),

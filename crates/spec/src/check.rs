@@ -44,6 +44,7 @@ pub fn check(
         ));
     }
     crate::secret_files(host_config)?;
+    crate::published_sockets(host_config)?;
     if host_config.shm_size < 0 {
         return Err(SpecError::invalid("SHM size can not be less than 0"));
     }

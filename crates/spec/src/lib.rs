@@ -28,6 +28,7 @@ mod name;
 mod process;
 mod resources;
 mod security;
+mod sockets;
 mod update;
 mod volume;
 
@@ -48,6 +49,7 @@ pub use name::check_name;
 pub use process::exec_process;
 pub use resources::resources;
 pub use security::{SeccompChoice, SecurityOptions};
+pub use sockets::{PUBLISHED_SOCKETS_ANNOTATION, PublishedSocket, published_sockets};
 pub use update::overlay;
 pub use volume::{VolumeBacking, check_volume};
 

@@ -69,6 +69,9 @@ pub struct TaskConfig {
     /// until the container ends, also those that it does not serve, so that the ports stay taken.
     #[serde(default)]
     pub sockets: usize,
+    /// Unix sockets of the container's that are reached by sockets of this host, among [`Self::sockets`].
+    #[serde(default)]
+    pub published: Vec<PublishedSocket>,
     /// The virtual machine that it runs in; `None`: namespaces of this host.
     #[serde(default)]
     pub machine: Option<Box<MachineConfig>>,
@@ -116,6 +119,40 @@ pub struct ProxyPort {
     pub proto: Proto,
     /// The container's address and port.
     pub target: SocketAddr,
+}
+
+/// One published unix socket: connections are carried to one that the container serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedSocket {
+    /// Which inherited descriptor, as [`ProxyPort::fd_index`]: a listening socket.
+    pub fd_index: usize,
+    /// Where it is.
+    pub host: PathBuf,
+    /// The device and inode of that file: any other that is found there is not this one.
+    pub identity: (u64, u64),
+    /// The path of the container's.
+    pub container: String,
+}
+
+impl PublishedSocket {
+    /// Removes it, if it is still there.
+    ///
+    /// # Errors
+    /// If it is there, and can't be removed.
+    pub fn remove(&self) -> std::io::Result<()> {
+        use std::os::unix::fs::{FileTypeExt, MetadataExt};
+        let found = match std::fs::symlink_metadata(&self.host) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            found => found?,
+        };
+        if (found.dev(), found.ino()) != self.identity || !found.file_type().is_socket() {
+            return Ok(());
+        }
+        match std::fs::remove_file(&self.host) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
 }
 
 /// The transport protocol of a published port.

@@ -49,6 +49,7 @@ pub use config::HANDED;
 pub use config::PID_FILE;
 pub use config::Proto;
 pub use config::ProxyPort;
+pub use config::PublishedSocket;
 pub use config::Rootfs;
 pub use config::TASK_FILE;
 pub use config::TaskConfig;

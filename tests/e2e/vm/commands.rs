@@ -14,7 +14,8 @@ use super::{Guest, cases, run, templates};
 #[test]
 fn commands() {
     run(cases![
-        boot_logs, info_tells_of_machines, kernels_and_their_parameters, the_ssh_agent,
+        boot_logs, info_tells_of_machines, kernels_and_their_parameters, published_sockets,
+        the_ssh_agent,
     ]);
 }
 
@@ -91,6 +92,10 @@ fn kernels_and_their_parameters(d: &Daemon) {
         let line = ["run", "--rm", "--network", "none", "-k", other, "busybox"];
         coracle(d, &line).says("is one for aarch64");
     }
+}
+
+fn published_sockets(d: &Daemon) {
+    crate::sockets::published(d);
 }
 
 fn the_ssh_agent(d: &Daemon) {

@@ -13,6 +13,9 @@ pub(crate) const KERNEL: &str = "coracle.kernel";
 /// The annotation with further kernel parameters.
 const KERNEL_ARGS: &str = "coracle.kernel-args";
 
+/// The annotation that names sockets to publish.
+const PUBLISHED_SOCKETS: &str = "coracle.publish-sockets";
+
 /// Where containers find the user's SSH agent.
 const SSH_SOCKET: &str = "/run/host-services/ssh-auth.sock";
 const SSH_VARIABLE: &str = "SSH_AUTH_SOCK";
@@ -29,6 +32,9 @@ pub(super) struct MachineOptions {
     /// Let the container use your SSH agent
     #[arg(long)]
     ssh: bool,
+    /// Publish a unix socket of the container at a path of this host (may be given more than once)
+    #[arg(long, value_name = "HOST:CONTAINER")]
+    publish_socket: Vec<String>,
 }
 
 impl MachineOptions {
@@ -56,6 +62,17 @@ impl MachineOptions {
                 all = format!("{all} {parameter}").trim_start().to_owned();
             }
             annotations.insert(KERNEL_ARGS.to_owned(), all);
+        }
+        for pair in &self.publish_socket {
+            if !pair.contains(':') || pair.contains(',') {
+                let why = "want HOST:CONTAINER, two absolute paths without commas";
+                return Err(Error::option("--publish-socket", pair, why));
+            }
+        }
+        if !self.publish_socket.is_empty() {
+            let all = annotations.remove(PUBLISHED_SOCKETS).into_iter();
+            let all: Vec<_> = all.chain(self.publish_socket.iter().cloned()).collect();
+            annotations.insert(PUBLISHED_SOCKETS.to_owned(), all.join(","));
         }
         if self.ssh {
             forward_agent(body)?;

@@ -78,6 +78,7 @@ pub(crate) fn task(
         durable: !host_config.auto_remove,
         ports: joined.ports.clone(),
         sockets: joined.listeners.len(),
+        published: Vec::new(),
         machine: None,
     };
     Ok((config, process))

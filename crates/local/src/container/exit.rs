@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::actor::{Actor, Flow};
 use super::restart;
+use super::sockets;
 use crate::durable;
 use crate::network_api;
 
@@ -104,6 +105,7 @@ impl Actor {
         if shim_died {
             self.engine.remove_cgroup(&self.record).await;
         }
+        sockets::retract(&self.dirs);
         self.engine.networks.leave(&self.record).await;
         self.run.network = self.engine.networks.idle_settings(&self.record);
         if let Err(error) = durable::remove_dir(&self.dirs.bundle) {

@@ -18,6 +18,7 @@ pub(crate) mod record;
 pub(crate) mod recover;
 pub(crate) mod remove;
 pub(crate) mod restart;
+mod sockets;
 pub(crate) mod start;
 pub(crate) mod stats;
 pub(crate) mod stop;

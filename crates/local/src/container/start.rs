@@ -12,6 +12,7 @@ use super::actor::{Actor, Task, task_error};
 use super::bundle;
 use super::health::Monitor;
 use super::record::SOCKET;
+use super::sockets;
 use crate::durable;
 use crate::engine::Engine;
 use crate::machine::files::Opened;
@@ -220,7 +221,12 @@ impl Actor {
         }
         self.run.network = joined.settings;
         let secrets = self.secrets().await?;
-        let descriptors = joined.listeners.into_iter().chain(secrets).collect();
+        let first = joined.listeners.len();
+        let (published, sockets) = sockets::publish(&self.record, &self.dirs, first)?;
+        config.sockets += sockets.len();
+        config.published = published;
+        let listeners = joined.listeners.into_iter().chain(sockets);
+        let descriptors = listeners.chain(secrets).collect();
         let client = start_shim(&self.engine, &self.dirs.bundle, &config, descriptors).await?;
         let events = client.events().await.map_err(task_error)?;
         for pending in std::mem::take(&mut self.pending) {

@@ -105,6 +105,7 @@ fn task(config: &Config, id: &str, machine: MachineConfig) -> Result<TaskConfig>
         exit_file: PathBuf::new(),
         durable: false,
         ports: Vec::new(),
+        published: Vec::new(),
         sockets: 0,
         machine: Some(Box::new(machine)),
     })

@@ -41,6 +41,12 @@ impl Child {
         })
     }
 
+    /// Whether it has not been waited for.
+    pub(super) fn is_there(&self) -> bool {
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), look).is_ok()
+    }
+
     /// Resolves when it has ended, and after `before_reaping`. The process id can't be another
     /// process' before that.
     pub(crate) fn exit(

@@ -1,6 +1,7 @@
 //! Isolation by namespaces and cgroups of this host.
 
 mod child;
+mod dial;
 mod launch;
 mod orphans;
 mod request;
@@ -30,7 +31,9 @@ use oci_spec::runtime::LinuxResources;
 use tokio::io::unix::AsyncFd;
 
 use crate::ExitFuture;
+use crate::Input;
 use crate::Launched;
+use crate::Output;
 use crate::Process as _;
 use crate::Result;
 use crate::Sandbox;
@@ -343,6 +346,12 @@ impl Sandbox for ProcessSandbox {
         pids.sort_unstable();
         pids.dedup();
         Ok(pids)
+    }
+
+    async fn dial(&self, path: &str) -> Result<(Output, Input)> {
+        let init = self.lock().init.clone();
+        let init = init.ok_or_else(|| SandboxError::state("the container is not running"))?;
+        dial::dial(&init, path).await
     }
 
     async fn oom(&self) {

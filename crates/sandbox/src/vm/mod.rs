@@ -38,6 +38,7 @@ use std::sync::atomic::AtomicU32;
 use async_trait::async_trait;
 use coracle_cgroup::Cgroup;
 use coracle_guest::Agent;
+use coracle_guest::Target;
 use coracle_task::ErrorKind;
 use coracle_task::ExecConfig;
 use coracle_task::MachineConfig;
@@ -52,7 +53,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::Files;
+use crate::Input;
 use crate::Launched;
+use crate::Output;
 use crate::Result;
 use crate::Sandbox;
 use crate::SandboxError;
@@ -395,6 +398,16 @@ impl Sandbox for VmSandbox {
     async fn processes(&self) -> Result<Vec<ProcessInfo>> {
         let running = self.running()?;
         processes::list(&running.agent, self.id()).await
+    }
+
+    async fn dial(&self, path: &str) -> Result<(Output, Input)> {
+        let target = Target::Unix {
+            container: Some(self.id().to_owned()),
+            path: path.to_owned(),
+        };
+        let channel = self.running()?.agent.dial(&target).await;
+        let (output, input) = channel.map_err(from_guest)?.into_split();
+        Ok((Box::new(output), Box::new(input)))
     }
 
     async fn oom(&self) {

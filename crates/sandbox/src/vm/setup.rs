@@ -185,6 +185,7 @@ fn guest_config(config: &TaskConfig) -> TaskConfig {
         // The whole disk is written when the machine ends.
         durable: false,
         ports: Vec::new(),
+        published: Vec::new(),
         sockets: 0,
         machine: None,
         ..config.clone()

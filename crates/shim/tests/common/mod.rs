@@ -83,6 +83,7 @@ impl Container {
             exit_file: dir.path().join("exit.json"),
             durable: true,
             ports: Vec::new(),
+            published: Vec::new(),
             sockets: 0,
             machine: None,
         };
