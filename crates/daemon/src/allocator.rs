@@ -13,6 +13,10 @@ use tokio::time::timeout;
 /// Arenas: one would make threads wait for each other, more are not missed.
 #[cfg(target_env = "gnu")]
 const ARENAS: libc::c_int = 2;
+/// Bytes from which a buffer is mapped by itself, and unmapped as soon as it is freed. Left to itself the
+/// library raises this to 32 MiB when a kernel or an initial RAM disk was read whole, and keeps twice that.
+#[cfg(target_env = "gnu")]
+const LARGE: libc::c_int = 1 << 20;
 /// Time without an event after which memory is given back.
 const QUIET: Duration = Duration::from_secs(5);
 /// Requests that change nothing make no event, and free memory all the same: so often it is given back
@@ -20,12 +24,16 @@ const QUIET: Duration = Duration::from_secs(5);
 const BETWEEN: Duration = Duration::from_secs(60);
 
 /// To be called before there is a second thread.
-pub(crate) fn limit_arenas() {
+pub(crate) fn keep_little() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: mallopt(3) only changes a setting of the allocator, and no other thread exists yet
-    // that could be allocating.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, ARENAS);
+    for (setting, value) in [
+        (libc::M_ARENA_MAX, ARENAS),
+        (libc::M_MMAP_THRESHOLD, LARGE),
+        (libc::M_TRIM_THRESHOLD, LARGE),
+    ] {
+        // SAFETY: mallopt(3) only changes a setting of the allocator, and no other thread exists yet
+        // that could be allocating.
+        unsafe { libc::mallopt(setting, value) };
     }
 }
 

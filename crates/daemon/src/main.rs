@@ -32,7 +32,7 @@ use clap::Parser;
 static ALLOCATOR: coracle_wipe::Wiping = coracle_wipe::Wiping;
 
 fn main() -> ExitCode {
-    allocator::limit_arenas();
+    allocator::keep_little();
     let args = settings::Args::parse();
     match run::run(args) {
         Ok(()) => ExitCode::SUCCESS,
