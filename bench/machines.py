@@ -1,10 +1,12 @@
 """Containers in virtual machines, beside the peers' processes."""
 
+import re
 import subprocess
 import time
+from pathlib import Path
 
 from measure import at_once, turns
-from peers import REPO, note
+from peers import REPO, memory, note
 
 # How long a spare machine may take to be there again, in seconds.
 PAUSE = 3
@@ -38,8 +40,65 @@ def prepare(coracle):
     return True
 
 
-def measure(table, own, peers, rounds):
-    """`own` is our command line; the peers run processes."""
+def children(parents):
+    """Processes by their parents: pid → its parent."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # After the name, which may have anything in it.
+            parent = int(stat.read_text().rsplit(")", 1)[1].split()[1])
+        except (OSError, IndexError):
+            continue
+        if parent in parents:
+            found[int(stat.parent.name)] = parent
+    return found
+
+
+def private(pid):
+    """Memory that would come back with this process' end, in KiB."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return sum(map(int, re.findall(r"^Private_(?:Clean|Dirty): +(\d+)", text, re.MULTILINE)))
+
+
+def memories(table, own, daemons, count=4):
+    """Of idle machines: several, because what they share counts for none of them. `daemons`: our own's
+    process ids."""
+    def emulators():
+        return children(set(children(set(daemons))))
+
+    def started(name, *flags):
+        """A container's machine, and its shim."""
+        before = emulators()
+        own.call("run", "-d", "--name", name, "--runtime", "vm", "--network", "none", *flags, "busybox",
+                 "sleep", "100000")
+        if flags:
+            fresh = emulators().items() - before.items()
+        else:
+            # The one that waited.
+            fresh = before.items() - held.items()
+        if len(fresh) != 1:
+            raise RuntimeError(f"the machine of {name} can't be told from others")
+        held.update(fresh)
+        time.sleep(PAUSE + 2)
+
+    table.add("daemon, idle, with a kernel and a spare machine", "MiB",
+              {"coracle": [sum(map(memory, daemons)) / 1024]}, "below 20")
+    machines, shims = {}, {}
+    held = {}
+    for kind, flags in (("cloned", ["-m", "512m"]), ("was a spare", [])):
+        mine = len(held)
+        for number in range(count):
+            started(f"idle-{mine + number}", *flags)
+        those = list(held.items())[mine:]
+        machines[kind] = [private(pid) / 1024 for pid, _ in those]
+        shims[kind] = [memory(shim) / 1024 for _, shim in those]
+    own.call("rm", "-f", *[f"idle-{number}" for number in range(len(held))])
+    table.add("private memory of an idle machine", "MiB", machines, "below 40")
+    table.add("its shim", "MiB", shims, "below 4")
+
+
+def measure(table, own, daemons, peers, rounds):
+    """`own` is our command line, `daemons` our daemon's process ids; the peers run processes."""
     if not prepare(own):
         return
     ready = Machine(own, "coracle, in a machine", [], PAUSE)
@@ -47,6 +106,7 @@ def measure(table, own, peers, rounds):
     clone = Machine(own, "coracle, in a machine that is cloned then", ["-m", "512m"], 0)
     clone.call("run", "--rm", "--network", "none", "busybox", "true")
     time.sleep(20)
+    memories(table, own, daemons)
     for network in ("none", "bridge"):
         values = {}
         for machine in (ready, clone):
