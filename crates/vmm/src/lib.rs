@@ -44,5 +44,6 @@ pub use probe::{Choice, Ready, choose};
 pub use qemu::Qemu;
 pub use spec::{
     Accelerator, Arch, Disk, Generation, MacAddr, MachineSpec, Nic, ROOM, Shape, Slot, Source,
+    TRANSLATED,
 };
 pub use template::{FORMAT, Template};

@@ -13,6 +13,10 @@ use crate::error::{Error, Result};
 /// How many bytes a machine's memory can grow beyond what it starts with.
 pub const ROOM: u64 = 64 << 30;
 
+/// Bytes of translated code that emulation keeps; a guest that runs more has some of it translated
+/// again. QEMU's own limit is a gigabyte, and nothing that was translated once is ever given back.
+pub const TRANSLATED: u64 = 128 << 20;
+
 /// Whose instructions a guest has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Arch {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::helper::FIRST_FD;
 use crate::helper::filter::{RAM_PATH, Ram};
 use crate::qemu::arch::Board;
-use crate::spec::{Generation, ROOM, Shape, Slot};
+use crate::spec::{Accelerator, Generation, ROOM, Shape, Slot, TRANSLATED};
 
 /// How many disks and cards can be plugged in.
 pub(crate) const PORTS: usize = 8;
@@ -140,10 +140,15 @@ pub(crate) fn shape(shape: &Shape) -> Vec<String> {
     option(
         "-machine",
         format!(
-            "{},accel={accelerator},memory-backend=ram,dump-guest-core=off,mem-merge=off",
+            "{},memory-backend=ram,dump-guest-core=off,mem-merge=off",
             board.machine
         ),
     );
+    let limit = match accelerator {
+        Accelerator::Tcg => format!(",tb-size={}", TRANSLATED >> 20),
+        Accelerator::Kvm => String::new(),
+    };
+    option("-accel", format!("{accelerator}{limit}"));
     option("-cpu", board.cpu(accelerator).into());
     option("-smp", shape.cpus.to_string());
     // With addresses for memory that comes later.
@@ -293,6 +298,19 @@ mod tests {
         assert!(joined.contains("socket,id=agent,fd=5"));
         assert!(joined.contains("node-name=disk-root,filename=/dev/fdset/6,read-only=on"));
         assert!(joined.contains("node-name=disk-layer,filename=/dev/fdset/7,read-only=off"));
+    }
+
+    #[test]
+    fn only_emulation_keeps_code_and_not_without_end() {
+        let mut shape = a_shape();
+        let mut accelerator = |accelerator| {
+            shape.accelerator = accelerator;
+            let args = super::shape(&shape);
+            let at = args.iter().position(|arg| arg == "-accel").unwrap();
+            args[at + 1].clone()
+        };
+        assert_eq!(accelerator(Accelerator::Tcg), "tcg,tb-size=128");
+        assert_eq!(accelerator(Accelerator::Kvm), "kvm");
     }
 
     #[test]
