@@ -16,7 +16,9 @@ pub enum Error {
     #[error("{0}")]
     Unsupported(String),
     /// There is no VMM program.
-    #[error("{0} is not installed, or not on PATH; install QEMU (on Debian: qemu-system-x86)")]
+    #[error(
+        "{0} is not installed, or not on PATH; install QEMU (on Debian: qemu-system-x86 or qemu-system-arm)"
+    )]
     NotInstalled(String),
     /// The template can't be used: boot the machine instead and make the template anew.
     #[error("template {}: {why}", dir.display())]

@@ -19,6 +19,9 @@
 //!   console's file, a template's directory) is written.
 //! - Everything that the VMM says is bounded, and is checked like any stranger's word.
 //!
+//! Whoever starts machines has its VMM from [`open`], and knows the traits only: another VMM is added
+//! here, and nowhere else.
+//!
 //! Programs that start machines must call [`run_if_helper`] first in `main`.
 
 #![deny(unsafe_code)]
@@ -47,3 +50,11 @@ pub use spec::{
     TRANSLATED,
 };
 pub use template::{FORMAT, Template};
+
+/// The VMM whose program this is.
+///
+/// # Errors
+/// [`Error::NotInstalled`] if there is no such program.
+pub fn open(program: &std::path::Path) -> Result<Box<dyn Vmm>> {
+    Ok(Box::new(Qemu::at(program)?))
+}

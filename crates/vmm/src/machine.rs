@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::net::UnixStream;
 
 use crate::error::Result;
-use crate::spec::{Arch, Disk, MacAddr, MachineSpec, Nic, Shape};
+use crate::spec::{Accelerator, Arch, Disk, MacAddr, MachineSpec, Nic, Shape};
 use crate::template::Template;
 
 /// Starts machines.
@@ -25,6 +25,22 @@ pub trait Vmm: Send + Sync {
     /// [`crate::Error::Template`] if the template has another shape than the request, or can't be
     /// read; whatever it is that failed, a cold [`Vmm::boot`] may still work.
     async fn clone_from(&self, template: &Template, spec: MachineSpec) -> Result<Box<dyn Machine>>;
+
+    /// What it says of its version, in one line. May take some 50 milliseconds.
+    ///
+    /// # Errors
+    /// If it doesn't run.
+    async fn version(&self) -> Result<String>;
+
+    /// A text that changes with its program: what was found out about it holds as long.
+    ///
+    /// # Errors
+    /// If it can't be found.
+    fn identity(&self) -> Result<String>;
+
+    /// What can execute machines of this host's architecture, the best first. The last one is what is
+    /// taken where no other works.
+    fn accelerators(&self) -> &'static [Accelerator];
 
     /// The device on which a kernel's console must be for it to reach the console's log, as in
     /// `console=ttyS0`.

@@ -13,7 +13,6 @@ use tokio::net::UnixStream;
 
 use crate::error::{Error, Result};
 use crate::machine::Vmm;
-use crate::qemu::Qemu;
 use crate::spec::{Accelerator, MachineSpec};
 
 /// Says, over the agent's stream, whether the guest is there.
@@ -33,16 +32,16 @@ pub struct Choice {
     pub accelerator: Accelerator,
     /// Why, for people.
     pub reason: String,
-    /// QEMU's own line about its version.
+    /// The VMM's own line about its version.
     pub version: String,
-    /// When the choice holds: this boot of the host, and this QEMU.
+    /// When the choice holds: this boot of the host, and this VMM.
     valid_for: String,
 }
 
 impl Choice {
-    /// What was chosen for this boot of the host and this QEMU, if anything was.
+    /// What was chosen for this boot of the host and this VMM, if anything was.
     #[must_use]
-    pub fn remembered(vmm: &Qemu, record: &Path) -> Option<Choice> {
+    pub fn remembered(vmm: &dyn Vmm, record: &Path) -> Option<Choice> {
         let valid_for = valid_for(vmm).ok()?;
         if std::fs::metadata(record).ok()?.len() > 64 << 10 {
             return None;
@@ -65,14 +64,14 @@ impl Choice {
     }
 }
 
-/// Chooses an accelerator: the remembered choice, else hardware virtualization if a machine made
-/// from `spec` gets ready under it within three seconds, else emulation. `spec` is called for each
-/// machine that is tried.
+/// Chooses an accelerator: the remembered choice, else the first of the VMM's
+/// ([`Vmm::accelerators`]) under which a machine made from `spec` gets ready within three seconds, else
+/// their last. `spec` is called for each machine that is tried.
 ///
 /// # Errors
-/// If QEMU doesn't run at all, or the choice can't be written down.
+/// If the VMM doesn't run at all, or the choice can't be written down.
 pub async fn choose(
-    vmm: &Qemu,
+    vmm: &dyn Vmm,
     record: &Path,
     spec: &(dyn Fn(Accelerator) -> MachineSpec + Sync),
     ready: &Ready<'_>,
@@ -80,21 +79,7 @@ pub async fn choose(
     if let Some(choice) = Choice::remembered(vmm, record) {
         return Ok(choice);
     }
-    let tried = tokio::time::timeout(DEADLINE, try_kvm(vmm, spec, ready)).await;
-    let (accelerator, reason) = match tried {
-        Ok(Ok(())) => (Accelerator::Kvm, "a machine ran on it".to_owned()),
-        Ok(Err(why)) => {
-            let why = why.lines().collect::<Vec<_>>().join("; ");
-            (Accelerator::Tcg, format!("kvm does not work here: {why}"))
-        }
-        Err(_) => (
-            Accelerator::Tcg,
-            format!(
-                "kvm does not work here: no machine was ready within {} s",
-                DEADLINE.as_secs()
-            ),
-        ),
-    };
+    let (accelerator, reason) = decide(vmm, spec, ready).await?;
     let choice = Choice {
         accelerator,
         reason,
@@ -105,15 +90,42 @@ pub async fn choose(
     Ok(choice)
 }
 
-async fn try_kvm(
-    vmm: &Qemu,
+/// The first that works, and why; the last isn't tried.
+async fn decide(
+    vmm: &dyn Vmm,
+    spec: &(dyn Fn(Accelerator) -> MachineSpec + Sync),
+    ready: &Ready<'_>,
+) -> Result<(Accelerator, String)> {
+    let none = || Error::Unsupported("the VMM executes no machines here".into());
+    let (last, better) = vmm.accelerators().split_last().ok_or_else(none)?;
+    let mut failures = Vec::new();
+    for &accelerator in better {
+        let tried = attempt(vmm, accelerator, spec, ready);
+        let why = match tokio::time::timeout(DEADLINE, tried).await {
+            Ok(Ok(())) => return Ok((accelerator, "a machine ran on it".into())),
+            Ok(Err(why)) => why.lines().collect::<Vec<_>>().join("; "),
+            Err(_) => format!("no machine was ready within {} s", DEADLINE.as_secs()),
+        };
+        failures.push(format!("{accelerator} does not work here: {why}"));
+    }
+    if failures.is_empty() {
+        failures.push("the VMM has nothing else".into());
+    }
+    Ok((*last, failures.join("; ")))
+}
+
+async fn attempt(
+    vmm: &dyn Vmm,
+    accelerator: Accelerator,
     spec: &(dyn Fn(Accelerator) -> MachineSpec + Sync),
     ready: &Ready<'_>,
 ) -> Result<(), String> {
     let text = |error: Error| error.to_string();
-    rustix::fs::access("/dev/kvm", rustix::fs::Access::EXISTS)
-        .map_err(|errno| format!("/dev/kvm: {errno}"))?;
-    let machine = vmm.boot(spec(Accelerator::Kvm)).await.map_err(text)?;
+    if accelerator == Accelerator::Kvm {
+        rustix::fs::access("/dev/kvm", rustix::fs::Access::EXISTS)
+            .map_err(|errno| format!("/dev/kvm: {errno}"))?;
+    }
+    let machine = vmm.boot(spec(accelerator)).await.map_err(text)?;
     let agent = machine.agent().ok_or("the machine has no agent's stream")?;
     tokio::select! {
         ready = ready(agent) => ready.map_err(|error| format!("the guest: {error}")),
@@ -121,11 +133,11 @@ async fn try_kvm(
     }
 }
 
-fn valid_for(vmm: &Qemu) -> Result<String> {
+fn valid_for(vmm: &dyn Vmm) -> Result<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map_err(Error::io("reading the boot id"))?;
     let mut key = crate::key::Key::new();
     key.text(boot.trim());
-    key.file(vmm.program())?;
+    key.text(&vmm.identity()?);
     Ok(key.finish())
 }

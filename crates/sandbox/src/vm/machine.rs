@@ -15,7 +15,6 @@ use coracle_vmm::Disk;
 use coracle_vmm::Machine;
 use coracle_vmm::MachineSpec;
 use coracle_vmm::Nic;
-use coracle_vmm::Qemu;
 use coracle_vmm::Shape;
 use coracle_vmm::Slot;
 use coracle_vmm::Template;
@@ -32,7 +31,7 @@ const BOOT: Duration = Duration::from_secs(120);
 
 /// What this host was found to have, where the configuration leaves it open; emulation, which is
 /// everywhere, as long as nothing else was tried.
-pub(crate) fn accelerator(vmm: &Qemu, config: &MachineConfig) -> Result<Accelerator> {
+pub(crate) fn accelerator(vmm: &dyn Vmm, config: &MachineConfig) -> Result<Accelerator> {
     match config.accelerator.as_str() {
         "kvm" => Ok(Accelerator::Kvm),
         "tcg" => Ok(Accelerator::Tcg),
@@ -79,8 +78,8 @@ pub(crate) async fn start(
     cgroups: &[PathBuf],
     whole: bool,
 ) -> Result<(Arc<dyn Machine>, Agent)> {
-    let vmm = Qemu::at(&config.qemu).map_err(from_vmm)?;
-    let accelerator = accelerator(&vmm, config)?;
+    let vmm = coracle_vmm::open(&config.qemu).map_err(from_vmm)?;
+    let accelerator = accelerator(vmm.as_ref(), config)?;
     let template = match &config.templates {
         Some(templates) => {
             let key = vmm.key(&shape(config, accelerator)?).map_err(from_vmm)?;

@@ -18,11 +18,9 @@ use coracle_vmm::Disk;
 use coracle_vmm::Machine;
 use coracle_vmm::MachineSpec;
 use coracle_vmm::Nic;
-use coracle_vmm::Qemu;
 use coracle_vmm::Slot;
 use coracle_vmm::Source;
 use coracle_vmm::Template;
-use coracle_vmm::Vmm;
 use tokio::io::AsyncReadExt;
 
 use super::from_vmm;
@@ -60,8 +58,8 @@ impl Spare {
         let (Some(image), Some(layer)) = (files.next(), files.next()) else {
             return Err(SandboxError::internal("there are no disks"));
         };
-        let vmm = Qemu::at(&config.qemu).map_err(from_vmm)?;
-        let accelerator = machine::accelerator(&vmm, config)?;
+        let vmm = coracle_vmm::open(&config.qemu).map_err(from_vmm)?;
+        let accelerator = machine::accelerator(vmm.as_ref(), config)?;
         let shape = machine::shape(config, accelerator)?;
         let key = vmm.key(&shape).map_err(from_vmm)?;
         let templates = config.templates.as_ref();
@@ -145,8 +143,8 @@ impl Spare {
         cgroups: &[PathBuf],
         whole: bool,
     ) -> Result<(Arc<dyn Machine>, Agent)> {
-        let vmm = Qemu::at(&config.qemu).map_err(from_vmm)?;
-        let accelerator = machine::accelerator(&vmm, config)?;
+        let vmm = coracle_vmm::open(&config.qemu).map_err(from_vmm)?;
+        let accelerator = machine::accelerator(vmm.as_ref(), config)?;
         let key = vmm
             .key(&machine::shape(config, accelerator)?)
             .map_err(from_vmm)?;

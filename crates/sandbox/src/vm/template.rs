@@ -8,7 +8,6 @@ use coracle_guest::Agent;
 use coracle_task::MachineConfig;
 use coracle_vmm::Accelerator;
 use coracle_vmm::MachineSpec;
-use coracle_vmm::Qemu;
 use coracle_vmm::Shape;
 use coracle_vmm::Template;
 use coracle_vmm::Vmm;
@@ -23,7 +22,7 @@ use crate::Result;
 const BOOT: Duration = Duration::from_secs(180);
 
 /// The accelerator to use; tries which one works, if the configuration leaves it open.
-async fn accelerator(vmm: &Qemu, config: &MachineConfig) -> Result<Accelerator> {
+async fn accelerator(vmm: &dyn Vmm, config: &MachineConfig) -> Result<Accelerator> {
     let Some(file) = machine::choice_file(config).filter(|_| config.accelerator == "auto") else {
         return machine::accelerator(vmm, config);
     };
@@ -49,8 +48,8 @@ async fn answers(stream: UnixStream) -> io::Result<()> {
 /// Boots a machine of this shape, has it get ready, and keeps it as a template; one that is there and
 /// whole is left as it is. Its disks and interfaces are not looked at. Answers the template's name.
 pub async fn make(config: &MachineConfig, templates: &Path) -> Result<String> {
-    let vmm = Qemu::at(&config.qemu).map_err(from_vmm)?;
-    let accelerator = accelerator(&vmm, config).await?;
+    let vmm = coracle_vmm::open(&config.qemu).map_err(from_vmm)?;
+    let accelerator = accelerator(vmm.as_ref(), config).await?;
     let shape = machine::shape(config, accelerator)?;
     let key = vmm.key(&shape).map_err(from_vmm)?;
     let directory = templates.join(&key);

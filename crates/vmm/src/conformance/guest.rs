@@ -59,6 +59,17 @@ impl Guest {
         })
     }
 
+    /// A guest with these files.
+    #[must_use]
+    pub fn of(arch: Arch, image: PathBuf, initrd: PathBuf) -> Guest {
+        let modules = None;
+        Guest {
+            arch,
+            kernel: Kernel { image, modules },
+            initrd,
+        }
+    }
+
     /// The guest whose initrd was made in a directory before.
     ///
     /// # Errors

@@ -11,10 +11,12 @@
 mod guest;
 mod life;
 mod plug;
+mod scripted;
 mod server;
 mod templates;
 
 pub use guest::{Guest, Talk};
+pub use scripted::Scripted;
 
 use std::fs::File;
 use std::future::Future;
@@ -55,9 +57,18 @@ use tests;
 
 /// Runs the tests whose names contain `filter`, and prints what came of each; whether all passed.
 pub async fn run(bench: &Bench<'_>, filter: &str) -> bool {
+    run_but(bench, filter, &[]).await
+}
+
+/// The same without the tests of this name, which the VMM is known not to pass.
+pub async fn run_but(bench: &Bench<'_>, filter: &str, without: &[&str]) -> bool {
     let mut passed = true;
     let all = [life::TESTS, plug::TESTS, server::TESTS, templates::TESTS].concat();
     for (name, test) in all.iter().filter(|(name, _)| name.contains(filter)) {
+        if without.contains(name) {
+            println!("left out: {name}");
+            continue;
+        }
         let start = Instant::now();
         let outcome = Caught(AssertUnwindSafe(test(bench))).await;
         let word = if outcome { "ok" } else { "FAILED" };

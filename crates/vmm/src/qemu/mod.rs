@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::machine::{Machine, Vmm};
 use crate::qemu::arch::Board;
-use crate::spec::{Arch, MachineSpec, Shape};
+use crate::spec::{Accelerator, Arch, MachineSpec, Shape};
 use crate::template::{FORMAT, Template};
 
 /// One of QEMU's programs, each of which has the machines of one architecture.
@@ -63,12 +63,11 @@ impl Qemu {
     pub fn program(&self) -> &Path {
         &self.program
     }
+}
 
-    /// What it says of its version, in one line. Takes some 50 milliseconds.
-    ///
-    /// # Errors
-    /// If it doesn't run.
-    pub async fn version(&self) -> Result<String> {
+#[async_trait]
+impl Vmm for Qemu {
+    async fn version(&self) -> Result<String> {
         let program = self.program.clone();
         let output = tokio::task::spawn_blocking(move || {
             std::process::Command::new(program)
@@ -96,10 +95,17 @@ impl Qemu {
         }
         Ok(line)
     }
-}
 
-#[async_trait]
-impl Vmm for Qemu {
+    fn identity(&self) -> Result<String> {
+        let mut key = Key::new();
+        key.file(&self.program)?;
+        Ok(key.finish())
+    }
+
+    fn accelerators(&self) -> &'static [Accelerator] {
+        &[Accelerator::Kvm, Accelerator::Tcg]
+    }
+
     fn console(&self, arch: Arch) -> &'static str {
         Board::of(arch).console
     }
@@ -130,7 +136,6 @@ impl Vmm for Qemu {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Accelerator;
 
     #[test]
     fn the_key_follows_everything_that_shapes_a_machine() {
