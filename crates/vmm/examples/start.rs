@@ -1,13 +1,19 @@
-//! Measures starts: a cold boot, a template's making, and clones of it, until the guest answers.
+//! Measures starts: a cold boot, a template's making, and clones of it, until the guest answers, each
+//! beside a QEMU that nobody confines, and that continues the same template by the same command line.
 //! usage: start DIRECTORY [CLONES [ARCHITECTURE]]     (the template stays in DIRECTORY)
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring tool")]
 
-use std::path::PathBuf;
-use std::time::Instant;
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use coracle_vmm::conformance::{Guest, Talk};
 use coracle_vmm::{Arch, Qemu, Template, Vmm};
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -47,36 +53,106 @@ async fn main() {
             template
         }
     };
-    let (mut running, mut answered) = (Vec::new(), Vec::new());
-    for number in 0..count {
+    let (mut running, mut answered, mut bare) = (Vec::new(), Vec::new(), Vec::new());
+    for number in 0..=count {
         let mut spec = guest.machine(&qemu, &dir, &format!("clone{number}"));
         spec.user = user;
         let start = Instant::now();
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        spec.agent = Some(theirs.into());
-        let mut talk = Talk::new(tokio::net::UnixStream::from_std(ours).unwrap());
+        let (ours, theirs) = pair();
+        spec.agent = Some(theirs);
+        let mut talk = Talk::new(ours);
         let clone = async {
             let machine = qemu.clone_from(&template, spec).await.unwrap();
-            running.push(start.elapsed());
-            machine
+            (machine, start.elapsed())
         };
         let answer = async {
             talk.ask("ping").await.unwrap();
-            answered.push(start.elapsed());
+            start.elapsed()
         };
-        let (machine, ()) = tokio::join!(clone, answer);
-        if number + 1 == count {
+        let ((machine, ran), answer) = tokio::join!(clone, answer);
+        let line = std::fs::read(format!("/proc/{}/cmdline", machine.pid())).unwrap();
+        if number == 0 {
             println!("warnings {:?}", machine.warnings());
-            let line = std::fs::read(format!("/proc/{}/cmdline", machine.pid())).unwrap();
-            std::fs::write(dir.join("cmdline"), line).unwrap();
         }
         machine.kill().await.unwrap();
-    }
-    for (what, mut times) in [("running", running), ("answer", answered)] {
-        times.sort();
-        if let (Some(least), Some(median)) = (times.first(), times.get(times.len() / 2)) {
-            println!("clone, {what}: least {least:?}, median {median:?}");
+        let restored = restore(&line, &place).await;
+        // What comes first finds nothing in memory.
+        if number > 0 {
+            running.push(ran);
+            answered.push(answer);
+            bare.push(restored);
         }
     }
+    let named = [
+        ("clone, running", running),
+        ("clone, answer", answered),
+        ("bare QEMU, answer", bare),
+    ];
+    for (what, mut times) in named {
+        times.sort();
+        if let (Some(least), Some(median)) = (times.first(), times.get(times.len() / 2)) {
+            println!("{what}: least {least:?}, median {median:?}");
+        }
+    }
+}
+
+/// Our end of a stream, and the one to hand on.
+fn pair() -> (UnixStream, OwnedFd) {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    (UnixStream::from_std(ours).unwrap(), theirs.into())
+}
+
+/// Continues the template by a QEMU that nobody confines, with a clone's command line; how long it
+/// takes until the guest answers.
+async fn restore(line: &[u8], template: &Path) -> Duration {
+    let start = Instant::now();
+    let open = |name: &str| OwnedFd::from(File::open(template.join(name)).unwrap());
+    let (mut control, their_control) = pair();
+    let (agent, their_agent) = pair();
+    let console = OwnedFd::from(File::options().write(true).open("/dev/null").unwrap());
+    let state = open("state");
+    // Handed on under the numbers that they have here.
+    for fd in [&their_control, &their_agent, &console, &state] {
+        rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).unwrap();
+    }
+    let ram = template.join("ram");
+    let args = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    let args: Vec<_> = args.filter(|arg| !arg.is_empty()).collect();
+    let args = args.iter().map(|arg| match arg.split_once("fd=") {
+        Some(("socket,id=control,", _)) => format!("socket,id=control,fd={}", fd(&their_control)),
+        Some(("socket,id=agent,", _)) => format!("socket,id=agent,fd={}", fd(&their_agent)),
+        // There are no disks: it is the console.
+        Some(("", _)) => {
+            let (_, set) = arg.split_once(',').unwrap();
+            format!("fd={},{set}", fd(&console))
+        }
+        _ => arg.replace("mem-path=/coracle/ram", &format!("mem-path={}", ram.display())),
+    });
+    let args: Vec<_> = args.collect();
+    let mut child = Command::new(&args[0])
+        .args(&args[1..])
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    drop((their_control, their_agent, console));
+    let commands = format!(
+        r#"{{"execute": "qmp_capabilities"}}
+        {{"execute": "migrate-set-capabilities", "arguments":
+            {{"capabilities": [{{"capability": "x-ignore-shared", "state": true}}]}}}}
+        {{"execute": "migrate-incoming", "arguments": {{"uri": "fd:{}"}}}}"#,
+        fd(&state)
+    );
+    control.write_all(commands.as_bytes()).await.unwrap();
+    Talk::new(agent).ask("ping").await.unwrap();
+    let took = start.elapsed();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    took
+}
+
+fn fd(fd: &OwnedFd) -> i32 {
+    fd.as_raw_fd()
 }

@@ -18,16 +18,18 @@ use std::time::Duration;
 use coracle_runtime::{Result, RuntimeError};
 use coracle_task::spare::{Answer, Link, MAX_SOCKETS, Order};
 use coracle_task::{LOG_FILE, MachineConfig};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use super::rehearsal;
 use crate::container::files::blocking;
 use crate::engine::Engine;
 use crate::ident;
 
-/// How long nothing may have been started before a spare is made: it takes a processor for most of a
-/// second.
-const QUIET: Duration = Duration::from_millis(50);
+/// How long nothing may have been started before a spare is made, which takes a processor for most of a
+/// second: longer than there is between two containers of a script, which is as fast without.
+const QUIET: Duration = Duration::from_millis(500);
+/// So many machines that are being started want all processors.
+const RUSH: usize = 2;
 /// How long making one may take.
 const MAKING: Duration = Duration::from_secs(120);
 /// How long a spare may take to answer.
@@ -41,7 +43,7 @@ const LAST_PAUSE: Duration = Duration::from_secs(60);
 pub(crate) struct Spares {
     waiting: Mutex<Vec<Waiting>>,
     /// Machines that are being started.
-    starting: AtomicUsize,
+    starting: watch::Sender<usize>,
     /// That something changed for whoever keeps them.
     changed: Notify,
     /// Failures in a row: of making one, or of one that waited.
@@ -64,21 +66,42 @@ struct Given {
     done: oneshot::Sender<std::io::Result<()>>,
 }
 
-/// A start that is under way. No spare is made meanwhile.
+/// A start that is under way. No spare is begun meanwhile.
 pub(crate) struct Starting<'a>(&'a Spares);
 
 impl Drop for Starting<'_> {
     fn drop(&mut self) {
-        self.0.starting.fetch_sub(1, Ordering::SeqCst);
-        self.0.changed.notify_one();
+        let ended = |count: &mut usize| *count = count.saturating_sub(1);
+        self.0.starting.send_modify(ended);
     }
 }
 
 impl Spares {
     /// A machine is being started.
     pub(crate) fn starting(&self) -> Starting<'_> {
-        self.starting.fetch_add(1, Ordering::SeqCst);
+        self.starting.send_modify(|count| *count += 1);
         Starting(self)
+    }
+
+    /// Returns when no machine has been started for a while.
+    async fn quiet(&self) {
+        let mut starting = self.starting.subscribe();
+        loop {
+            // The sender is here: neither fails.
+            let _ = starting.wait_for(|count| *count == 0).await;
+            if tokio::time::timeout(QUIET, starting.changed())
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Returns when many are being started.
+    async fn rush(&self) {
+        let mut starting = self.starting.subscribe();
+        let _ = starting.wait_for(|count| *count >= RUSH).await;
     }
 
     /// The shape of machines may be another one now, or there is a template of it.
@@ -182,11 +205,6 @@ pub(crate) async fn keep(engine: Arc<Engine>) {
             spares.changed.notified().await;
             continue;
         };
-        tokio::time::sleep(QUIET).await;
-        if spares.starting.load(Ordering::SeqCst) > 0 {
-            spares.changed.notified().await;
-            continue;
-        }
         let failures = spares.failures.load(Ordering::SeqCst);
         if failures > 0 {
             let doubled = FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(10));
@@ -200,7 +218,13 @@ pub(crate) async fn keep(engine: Arc<Engine>) {
                 }
             }
         }
-        if let Err(error) = make(&engine, shape).await {
+        spares.quiet().await;
+        let made = tokio::select! {
+            made = make(&engine, shape) => made,
+            // What is half made ends with the link to it.
+            () = spares.rush() => continue,
+        };
+        if let Err(error) = made {
             spares.failures.fetch_add(1, Ordering::SeqCst);
             tracing::info!(%error, "no spare machine yet");
         }
@@ -297,5 +321,46 @@ async fn expect(
         Some((Answer::Failed(why), _)) => Err(std::io::Error::other(why)),
         Some((answer, _)) => Err(std::io::Error::other(format!("it said {answer:?}"))),
         None => Err(std::io::Error::other("it ended without a word")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, advance};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_spare_waits_until_nobody_else_does() {
+        let spares = Spares::default();
+        let begun = Instant::now();
+        let work = async {
+            for _ in 0..5 {
+                let starting = spares.starting();
+                advance(QUIET * 2).await;
+                drop(starting);
+                advance(QUIET / 2).await;
+            }
+            begun.elapsed()
+        };
+        let ((), worked) = tokio::join!(
+            async {
+                tokio::task::yield_now().await;
+                spares.quiet().await;
+            },
+            work
+        );
+        assert!(begun.elapsed() >= worked + QUIET / 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_spare_makes_way_for_many() {
+        let spares = Spares::default();
+        let first = spares.starting();
+        assert!(tokio::time::timeout(QUIET, spares.rush()).await.is_err());
+        let _second = spares.starting();
+        spares.rush().await;
+        drop(first);
+        assert!(tokio::time::timeout(QUIET, spares.rush()).await.is_err());
     }
 }
