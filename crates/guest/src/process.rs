@@ -144,6 +144,10 @@ impl Parts {
         let none = none.map_err(|error| Error::Encode(error.to_string()))?;
         let mut config = config.clone();
         let mut spec = std::mem::replace(&mut config.spec, none);
+        // As the guest's sandbox will have it.
+        if let Some(process) = spec.process_mut() {
+            process.set_terminal(Some(config.terminal));
+        }
         let mut filter = None;
         if let Some(linux) = spec.linux_mut()
             && let Some(profile) = linux.seccomp()

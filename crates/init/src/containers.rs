@@ -142,10 +142,11 @@ impl Containers {
         found.map(|(_, value)| value.clone())
     }
 
-    fn complete(&self, process: Option<&mut OciProcess>) {
+    /// Gives a process the environment that all get; whether there is any.
+    fn complete(&self, process: Option<&mut OciProcess>) -> bool {
         let more = lock(&self.env);
         let Some(process) = process.filter(|_| !more.is_empty()) else {
-            return;
+            return false;
         };
         let mut env = process.env().clone().unwrap_or_default();
         for (name, value) in &*more {
@@ -158,6 +159,7 @@ impl Containers {
             }
         }
         process.set_env(Some(env));
+        true
     }
 
     /// Makes a container.
@@ -174,7 +176,7 @@ impl Containers {
             text,
             filter,
         } = given;
-        self.complete(config.spec.process_mut().as_mut());
+        let completed = self.complete(config.spec.process_mut().as_mut());
         let container = {
             let mut all = lock(&self.all);
             let mut everyone = lock(&self.everyone);
@@ -185,7 +187,7 @@ impl Containers {
             }
             let sandbox = ProcessSandbox::new(&config);
             let container = Arc::new(Container {
-                sandbox: sandbox.with_text(text).with_filter(filter),
+                sandbox: sandbox.with_text(text, completed).with_filter(filter),
                 config,
                 state: Mutex::default(),
             });

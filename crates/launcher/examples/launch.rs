@@ -79,6 +79,7 @@ fn run(
         id: "example".into(),
         spec: spec.clone(),
         text: None,
+        process_differs: false,
         filter: None,
         rootfs: Rootfs::Bind(root.into()),
         cgroup: Some(groups.to_vec()),

@@ -126,6 +126,17 @@ fn first_stage(caller: &Caller) -> Step<()> {
     } = *job;
     let mut fds = fds.into_iter();
     let streams = Streams::take(stdio, &mut fds)?;
+    let (mut container, handed, joined) = match what {
+        What::Init(job) => {
+            let handed = job.handed;
+            (Some(Container::of(*job)?), handed, 0)
+        }
+        What::Exec { namespaces } => (None, false, namespaces),
+    };
+    let its_own = || container.as_mut()?.spec.process_mut().take();
+    let process = process
+        .or_else(its_own)
+        .ok_or_else(|| Failure::new(Stage::Protocol, "no process came"))?;
     // The host's own, which no container can have tampered with; used throughout.
     let proc = rustix::fs::open(
         "/proc",
@@ -138,29 +149,27 @@ fn first_stage(caller: &Caller) -> Step<()> {
     rlimits::raise_hard_limits(process.rlimits().as_deref().unwrap_or_default());
     let mut cgroups = cgroup::Cgroups::open(&cgroup)?;
     let mut foreign = Vec::new();
-    let mut container = None;
-    let made = match what {
-        What::Init(job) => {
-            let handed = match job.handed {
+    let made = match &container {
+        Some(container) => {
+            let handed = match handed {
                 true => Some(
                     fds.next()
                         .ok_or_else(|| Failure::new(Stage::Protocol, "no file system came"))?,
                 ),
                 false => None,
             };
-            let made = &*container.insert(Container::of(*job)?);
-            let listed = made.spec.mounts().as_deref().unwrap_or_default();
+            let listed = container.spec.mounts().as_deref().unwrap_or_default();
             foreign = mounts::foreign::clone_all(listed, handed.as_ref())?;
-            enter_for_init(caller, made)?
+            enter_for_init(caller, container)?
         }
-        What::Exec { namespaces } => {
+        None => {
             let pidfd = fds
                 .next()
                 .ok_or_else(|| Failure::new(Stage::Protocol, "no pidfd came"))?;
             // From here on processes of the container may see this one.
             hide()?;
-            namespaces::join_process(&pidfd, namespaces)?;
-            if namespaces & sys::NEWUSER != 0 {
+            namespaces::join_process(&pidfd, joined)?;
+            if joined & sys::NEWUSER != 0 {
                 become_root();
             }
             0

@@ -46,7 +46,8 @@ pub(crate) enum Report {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) what: What,
-    pub(crate) process: Process,
+    /// Nothing: that of the specification.
+    pub(crate) process: Option<Process>,
     pub(crate) user: Option<String>,
     pub(crate) groups: Vec<String>,
     pub(crate) default_home: bool,
@@ -72,7 +73,7 @@ pub(crate) enum What {
 /// The container to make.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct InitJob {
-    /// Where `process` and `linux.seccomp` count for nothing: they travel on their own.
+    /// Where `linux.seccomp` counts for nothing, and `process` neither if the job has one.
     pub(crate) spec: Document,
     pub(crate) rootfs: Rootfs,
     pub(crate) init: bool,

@@ -78,7 +78,10 @@ pub fn exec(request: &ExecRequest) -> Result<Process, Error> {
 fn create_by(helper: Helper, request: &InitRequest) -> Result<Created, Error> {
     check::init(request)?;
     let spec = &request.spec;
-    let process = spec.process().clone().ok_or_else(check::no_process)?;
+    let process = match &request.text {
+        Some(_) if !request.process_differs => None,
+        _ => Some(spec.process().clone().ok_or_else(check::no_process)?),
+    };
     let (mut seccomp, mut personality) = (None, None);
     let new_user = Plan::of(spec).makes(sys::NEWUSER);
     let mut maps = Maps::default();
@@ -133,7 +136,7 @@ fn exec_by(helper: Helper, request: &ExecRequest) -> Result<Process, Error> {
     let (pidfd, namespaces) = namespaces::of_process(request.init_pid)?;
     let job = Job {
         what: What::Exec { namespaces },
-        process: request.process.clone(),
+        process: Some(request.process.clone()),
         user: request.user.clone(),
         groups: request.groups.clone(),
         default_home: request.default_home,

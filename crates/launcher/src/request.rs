@@ -52,8 +52,11 @@ pub struct InitRequest {
     /// `rootfs` and `cgroup` stand for them, and limits are the control group's owner's affair.
     pub spec: Spec,
     /// The same specification as the text (JSON) that it was read from, if that is at hand: saves
-    /// writing it for the helper, who works by it. Only `process` and `linux.seccomp` may differ.
+    /// writing it for the helper, who works by it. Only `linux.seccomp` may differ, and what
+    /// [`Self::process_differs`] tells of.
     pub text: Option<String>,
+    /// Whether `spec.process` is another one than the text's.
+    pub process_differs: bool,
     /// The system call filter, if it is compiled already: stands in for `linux.seccomp`.
     pub filter: Option<Program>,
     /// The root file system.

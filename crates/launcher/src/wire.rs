@@ -32,6 +32,8 @@ pub(crate) enum WireError {
     Json(#[from] serde_json::Error),
     #[error("a frame of {0} bytes is too long")]
     TooLong(usize),
+    #[error("a frame is not text")]
+    NotText,
     #[error("descriptors were lost on their way")]
     Truncated,
 }
@@ -90,7 +92,10 @@ pub(crate) fn receive<T: DeserializeOwned>(
     }
     let mut body = vec![0; length];
     fill(socket, &mut body, &mut fds)?;
-    Ok((serde_json::from_slice(&body)?, fds))
+    // As text, which is how specifications are read elsewhere: so it is by the same code, which an
+    // emulator then translates once.
+    let text = str::from_utf8(&body).map_err(|_| WireError::NotText)?;
+    Ok((serde_json::from_str(text)?, fds))
 }
 
 fn fill(

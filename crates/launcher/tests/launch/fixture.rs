@@ -164,6 +164,7 @@ impl Bundle {
             id: "test".into(),
             spec,
             text: None,
+            process_differs: false,
             filter: None,
             rootfs: Rootfs::Bind(self.root()),
             cgroup: None,

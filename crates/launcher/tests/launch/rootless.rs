@@ -142,6 +142,7 @@ pub(crate) fn run_if_child() -> Option<u8> {
         id: "rootless".into(),
         spec: serde_json::from_value(spec.clone()).unwrap(),
         text: None,
+        process_differs: false,
         filter: None,
         rootfs: Rootfs::Bind(dir.join("rootfs")),
         cgroup: None,

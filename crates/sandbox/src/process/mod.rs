@@ -72,7 +72,7 @@ struct State {
     init: Option<Arc<Child>>,
     deleted: bool,
     /// What the specification was read from, until it is made.
-    text: Option<String>,
+    text: Option<(String, bool)>,
     /// The file system of its secrets, until it is made.
     handed: Option<OwnedFd>,
 }
@@ -97,11 +97,11 @@ impl ProcessSandbox {
         self
     }
 
-    /// With the text that the configuration's specification was read from, but for `process` and
-    /// `linux.seccomp`.
+    /// With the text that the configuration's specification was read from, but for `linux.seccomp`,
+    /// and for `process` if that was changed since.
     #[must_use]
-    pub fn with_text(self, text: String) -> Self {
-        self.lock().text = Some(text);
+    pub fn with_text(self, text: String, process_differs: bool) -> Self {
+        self.lock().text = Some((text, process_differs));
         self
     }
 
@@ -210,10 +210,15 @@ impl Sandbox for ProcessSandbox {
             true => Default::default(),
             false => streams::pipes(streams).map_err(io("make pipes"))?,
         };
-        let handed = self.lock().handed.take();
+        let (text, handed) = {
+            let mut state = self.lock();
+            (state.text.take(), state.handed.take())
+        };
+        let (text, process_differs) =
+            text.map_or((None, true), |(text, differs)| (Some(text), differs));
         let request = request::init(
             &self.config,
-            (self.lock().text.take(), self.filter.clone()),
+            (text, process_differs, self.filter.clone()),
             cgroup.paths(),
             stdio,
             handed,

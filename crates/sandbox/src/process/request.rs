@@ -24,19 +24,22 @@ use tokio::io::unix::AsyncFd;
 /// The container's first process.
 pub(crate) fn init(
     config: &TaskConfig,
-    (text, filter): (Option<String>, Option<Program>),
+    (text, mut process_differs, filter): (Option<String>, bool, Option<Program>),
     cgroup: Vec<PathBuf>,
     stdio: Stdio,
     handed: Option<OwnedFd>,
 ) -> InitRequest {
     let mut spec = config.spec.clone();
     if let Some(process) = spec.process_mut() {
+        process_differs |=
+            process.terminal() != Some(config.terminal) || config.console_size.is_some();
         set_terminal(process, config.terminal, config.console_size);
     }
     InitRequest {
         id: config.id.clone(),
         spec,
         text,
+        process_differs,
         filter,
         rootfs: rootfs(config),
         cgroup: Some(cgroup),
