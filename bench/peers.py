@@ -120,9 +120,11 @@ class Peer:
 class Coracle(Peer):
     name = "coracle"
 
-    def __init__(self, folder, binaries):
+    def __init__(self, folder, binaries, more=(), wrapper=()):
         super().__init__(folder)
         self.binaries = Path(binaries)
+        # Further flags of the daemon, and what it is run by.
+        self.more, self.wrapper = more, wrapper
         self.socket = self.dir / "sock"
         self.env.update(DOCKER_HOST=f"unix://{self.socket}", DOCKER_CONFIG=str(self.dir / "config"))
 
@@ -131,9 +133,9 @@ class Coracle(Peer):
 
     def start(self):
         self.daemon(
-            [str(self.binaries / "coracled"), "--data-root", str(self.dir / "data"), "--exec-root",
-             str(self.dir / "exec"), "-H", f"unix://{self.socket}", "--cgroup-parent",
-             f"/coracle-bench-{os.getpid()}", "--log-level", "warn"],
+            [*self.wrapper, str(self.binaries / "coracled"), "--data-root", str(self.dir / "data"),
+             "--exec-root", str(self.dir / "exec"), "-H", f"unix://{self.socket}", "--cgroup-parent",
+             f"/coracle-bench-{os.getpid()}", "--log-level", "warn", *self.more],
             lambda: self.call("version", check=False).returncode == 0)
 
     def shim_pids(self):

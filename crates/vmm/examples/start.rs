@@ -1,5 +1,6 @@
 //! Measures starts: a cold boot, a template's making, and clones of it, until the guest answers, each
 //! beside a QEMU that nobody confines, and that continues the same template by the same command line.
+//! Prints milliseconds.
 //! usage: start DIRECTORY [CLONES [ARCHITECTURE]]     (the template stays in DIRECTORY)
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring tool")]
@@ -46,7 +47,8 @@ async fn main() {
             let running = start.elapsed();
             let mut talk = Talk::new(machine.agent().unwrap());
             talk.ask("ping").await.unwrap();
-            println!("boot {running:?}, answer {:?}", start.elapsed());
+            print("boot, running", &[running]);
+            print("boot, answer", &[start.elapsed()]);
             let start = Instant::now();
             let template = machine.snapshot(&place).await.unwrap();
             println!("snapshot {:?}", start.elapsed());
@@ -88,12 +90,14 @@ async fn main() {
         ("clone, answer", answered),
         ("bare QEMU, answer", bare),
     ];
-    for (what, mut times) in named {
-        times.sort();
-        if let (Some(least), Some(median)) = (times.first(), times.get(times.len() / 2)) {
-            println!("{what}: least {least:?}, median {median:?}");
-        }
+    for (what, times) in named {
+        print(what, &times);
     }
+}
+
+fn print(what: &str, times: &[Duration]) {
+    let millis = times.iter().map(|time| time.as_secs_f64() * 1000.0);
+    println!("{what}: {:.2?}", millis.collect::<Vec<_>>());
 }
 
 /// Our end of a stream, and the one to hand on.
@@ -127,7 +131,10 @@ async fn restore(line: &[u8], template: &Path) -> Duration {
             let (_, set) = arg.split_once(',').unwrap();
             format!("fd={},{set}", fd(&console))
         }
-        _ => arg.replace("mem-path=/coracle/ram", &format!("mem-path={}", ram.display())),
+        _ => arg.replace(
+            "mem-path=/coracle/ram",
+            &format!("mem-path={}", ram.display()),
+        ),
     });
     let args: Vec<_> = args.collect();
     let mut child = Command::new(&args[0])
