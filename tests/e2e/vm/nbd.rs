@@ -375,14 +375,14 @@ fn pod_nbd_concurrent_writes(d: &Daemon) {
     let second = member(&first, &["-v", "busy:/data"]);
     let write = |guest: &Guest, name: &str| {
         guest.exec(&format!(
-            "for i in 1 2 3 4 5 6 7 8; do yes {name}$i | head -c 500000 >/data/{name}$i; done; sync"
+            "for i in 1 2 3 4; do yes {name}$i | head -c 400000 >/data/{name}$i; done; sync"
         ));
     };
     std::thread::scope(|scope| {
         scope.spawn(|| write(&first, "a"));
         scope.spawn(|| write(&second, "b"));
     });
-    let check = "for n in a b; do for i in 1 2 3 4 5 6 7 8; do yes $n$i | head -c 500000 | cmp - \
+    let check = "for n in a b; do for i in 1 2 3 4; do yes $n$i | head -c 400000 | cmp - \
                  /data/$n$i || echo $n$i; done; done; echo compared";
     assert_eq!(second.exec(check), "compared");
     d.ok(&["rm", "-f", &first, &second]);

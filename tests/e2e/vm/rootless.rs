@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use coracle_tests::output::{self, wait_for};
@@ -26,6 +26,7 @@ fn an_ordinary_users_machines() {
 
     isolation(&d);
     files(&d);
+    server(&d);
     limits(&d);
     network(&mut d);
     ends(&d);
@@ -84,6 +85,39 @@ fn machines_without_subordinate_ids() {
     assert_eq!(owner(pid(&d, "web")), Some(ALONE));
     d.ok(&["rm", "-f", "web", "first"]);
     d.end();
+}
+
+/// A disk of a server: QEMU is reached in a network namespace that is the user's.
+fn server(d: &Rootless) {
+    if Command::new("qemu-nbd").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no qemu-nbd; install qemu-utils");
+        return;
+    }
+    let [image, socket, ready] = ["img", "sock", "pid"].map(|ending| {
+        let home = d.dir().join("home");
+        home.join("disk").with_extension(ending)
+    });
+    let mut format = d.as_user(Path::new("mkfs.ext4"));
+    format.args(["-q", "-F"]).arg(&image).arg("64m");
+    output::run(&mut format, b"").ok();
+    let mut serve = d.as_user(Path::new("qemu-nbd"));
+    serve.args(["--persistent", "--format=raw", "--pid-file"]);
+    serve.arg(&ready).arg("--socket").args([&socket, &image]);
+    let mut process = serve.stdin(Stdio::null()).spawn().unwrap();
+    wait_until("the server listens", || ready.exists());
+    let device = format!("device=nbd+unix:///?socket={}", socket.display());
+    d.ok(&[
+        "volume", "create", "--opt", "type=ext4", "--opt", &device, "disk",
+    ]);
+    let run = |script| {
+        d.ok(&[
+            "run", "--rm", "-v", "disk:/data", "busybox", "sh", "-c", script,
+        ])
+    };
+    run("echo kept >/data/x; chown 33:44 /data/x");
+    assert_eq!(run("cat /data/x; stat -c '%u %g' /data/x"), "kept\n33 44");
+    process.kill().unwrap();
+    process.wait().unwrap();
 }
 
 /// A user's daemon of virtual machines, with their kernel and template.
