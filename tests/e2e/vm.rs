@@ -1,5 +1,5 @@
 //! Containers in virtual machines, named like the integration cases of Apple's `containerization`
-//! where one of them checks the same.
+//! where one of them checks the same; `vm/apple.txt` has them all.
 //!
 //! A daemon's first machine has to boot, and templates are made while it runs: so there are few
 //! tests, each with one daemon and many cases. Every case is told with the time that it took.
@@ -103,6 +103,29 @@ fn machines(d: &Daemon) -> Vec<i32> {
         }
     }
     found
+}
+
+/// Every one of Apple's cases is a case here, or says why not.
+#[test]
+fn apples_cases_are_here() {
+    let folder = fixture::repository().join("tests/e2e/vm");
+    let list = std::fs::read_to_string(folder.join("apple.txt")).unwrap();
+    let lines = list.lines().filter(|line| !line.starts_with('#'));
+    let mut count = 0;
+    for line in lines {
+        count += 1;
+        let (name, place) = line.split_once(" | ").expect("a name and a place");
+        if place.starts_with("- ") {
+            continue;
+        }
+        let (module, function) = place.split_once("::").expect("a module and a function");
+        let source = std::fs::read_to_string(folder.join(format!("{module}.rs"))).unwrap();
+        let defined = source.contains(&format!("\nfn {function}("));
+        // Beside its definition it has to be in a list of cases, or be called by one.
+        let named = source.matches(function).count();
+        assert!(defined && named > 1, "{name}: there is no {place}");
+    }
+    assert_eq!(count, 167);
 }
 
 /// Runs a case and tells how it went; one that is known to fail passes.

@@ -153,6 +153,7 @@ fn copy_in_to_directory(p: &Place) {
     assert_eq!(p.read("/tmp/named"), b"x");
 }
 
+/// Docker's `cp` makes no directories on the way.
 fn copy_in_to_nowhere(p: &Place) {
     let file = p.write("file", b"x");
     p.d.fails(1, &["cp", &file, &p.guest("/missing/deep/file")]);

@@ -10,9 +10,11 @@ use super::{Guest, cases, run};
 fn disks() {
     run(cases![
         container_writable_layer, container_writable_layer_preserves_lower,
-        container_writable_layer_reads_from_lower, container_writable_layer_size, container_diff,
-        container_export, container_commit, container_mount_tmpfs,
-        container_writable_layer_keeps_what_was_synced, container_disk_gives_its_space_back,
+        container_writable_layer_reads_from_lower, container_writable_layer_size,
+        container_writable_layer_with_ro_lower, container_writable_layer_dns_and_hosts,
+        container_frozen_clone, container_diff, container_export, container_commit,
+        container_mount_tmpfs, container_writable_layer_keeps_what_was_synced,
+        container_disk_gives_its_space_back,
         container_writable_layer_journal_writeback, container_writable_layer_journal_ordered,
         container_writable_layer_journal_data, container_writable_layer_journal_refused,
     ]);
@@ -76,6 +78,54 @@ fn container_writable_layer_journal_refused(d: &Daemon) {
     refused.says("ordered, writeback or journal");
     let flags = ["--runtime", "process", "--storage-opt", "journal=ordered"];
     run(&flags).code(125).says("--runtime vm");
+}
+
+/// The image's disk refuses writes below the layer too.
+fn container_writable_layer_with_ro_lower(d: &Daemon) {
+    let script = "cd /sys/block; for disk in vd*; do echo $(cat $disk/serial) $(cat $disk/ro); done; \
+                  echo x | dd of=/dev/vda 2>&1; echo x >/bin/x && cat /bin/x";
+    let seen = d.sh(&["--privileged"], script);
+    assert!(seen.starts_with("root 1\nlayer 0\n"), "{seen}");
+    assert!(
+        seen.contains("not permitted") && seen.ends_with("\nx"),
+        "{seen}"
+    );
+}
+
+fn container_writable_layer_dns_and_hosts(d: &Daemon) {
+    let flags = [
+        "--network", "bridge", "--dns", "10.9.8.7", "--add-host", "shore:10.1.2.3",
+    ];
+    let script = "echo 10.1.2.4 more >>/etc/hosts; echo x >/etc/own; cat /etc/own /etc/hosts /etc/resolv.conf";
+    let text = d.sh(&flags, script);
+    for part in [
+        "x\n", "10.1.2.3\tshore", "10.1.2.4 more", "nameserver 10.9.8.7",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+/// A copy that is taken while the container writes, and is still for that moment, has what was
+/// written until then and nothing half done.
+fn container_frozen_clone(d: &Daemon) {
+    let script = "i=0; while :; do i=$((i+1)); echo $i >/new; mv /new /state; done";
+    let guest = Guest::sh(d, &[], script);
+    let state = || {
+        guest
+            .exec("cat /state 2>/dev/null || echo 0")
+            .parse::<u64>()
+            .unwrap()
+    };
+    wait_until("it writes", || state() > 0);
+    let before = state();
+    d.ok(&["commit", "--pause", &guest, "vm-frozen"]);
+    let after = state();
+    let read = ["run", "--rm", "vm-frozen", "cat", "/state"];
+    let kept: u64 = d.ok(&read).parse().unwrap();
+    assert!((before..=after).contains(&kept), "{before} {kept} {after}");
+    wait_until("it goes on", || state() > after);
+    drop(guest);
+    d.ok(&["rmi", "vm-frozen"]);
 }
 
 fn container_diff(d: &Daemon) {

@@ -22,7 +22,7 @@ fn mounts() {
         container_duplicate_virtiofs_mount_via_symlink, container_mount_sort_by_depth,
         container_mount_does_not_lead_out, container_volume, container_volume_shared,
         container_volumes_from, unix_socket_into_guest, unix_socket_into_guest_symlink,
-        unix_socket_last_words,
+        unix_socket_into_guest_long_container_id, unix_socket_last_words,
     ]);
 }
 
@@ -295,6 +295,19 @@ fn unix_socket_into_guest_symlink(d: &Daemon) {
     symlink("socket", path.join("link")).unwrap();
     let bind = format!("{}:/dev/log", path.join("link").display());
     hears(d, &listener, &["-v", &bind], "logger words");
+}
+
+fn unix_socket_into_guest_long_container_id(d: &Daemon) {
+    let (path, _) = folder(d, "socket-long");
+    let listener = UnixListener::bind(path.join("socket")).unwrap();
+    let bind = format!("{}:/dev/log", path.join("socket").display());
+    let name = format!("long-{}", "x".repeat(180));
+    hears(
+        d,
+        &listener,
+        &["--name", &name, "-v", &bind],
+        "logger words",
+    );
 }
 
 /// What is written just before the end.

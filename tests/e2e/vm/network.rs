@@ -12,9 +12,11 @@ use super::{Guest, cases, run};
 fn networks() {
     run(cases![
         container_networking_enabled, container_networking_disabled,
-        container_interface_custom_mtu, container_networking_enabled_ipv6,
-        container_networks_of_two_kinds, container_names, container_dns, container_published_port,
-        container_two_networks, container_connect_and_disconnect, container_legacy_links,
+        container_interface_custom_mtu, container_networking_enabled_ipv6, container_ipv6_address,
+        container_ipv6_default_route, container_ipv6_dual_stack,
+        container_ipv6_gateway_outside_subnet, container_networks_of_two_kinds, container_names,
+        container_dns, container_published_port, container_two_networks,
+        container_connect_and_disconnect, container_legacy_links,
     ]);
 }
 
@@ -128,26 +130,71 @@ fn container_interface_custom_mtu(d: &Daemon) {
     d.ok(&["network", "rm", "vm-mtu"]);
 }
 
-/// Address, route and neighbour, of both versions.
+/// A network of both versions, with a neighbour there.
+struct DualStack<'a> {
+    d: &'a Daemon,
+    name: &'static str,
+}
+
+impl<'a> DualStack<'a> {
+    fn new(d: &'a Daemon, name: &'static str, subnet: &str) -> Self {
+        d.ok(&["network", "create", "--ipv6", "--subnet", subnet, name]);
+        Self { d, name }
+    }
+}
+
+impl Drop for DualStack<'_> {
+    fn drop(&mut self) {
+        self.d.docker(&["network", "rm", self.name]);
+    }
+}
+
 fn container_networking_enabled_ipv6(d: &Daemon) {
-    d.ok(&[
-        "network", "create", "--ipv6", "--subnet", "fd00:77::/64", "vm-six",
-    ]);
-    let one = serve(d, "vm-six-one", &["--network", "vm-six"]);
+    let network = DualStack::new(d, "vm-six", "fd00:77::/64");
+    let one = serve(d, "vm-six-one", &["--network", network.name]);
     let template = "{{range .NetworkSettings.Networks}}{{.GlobalIPv6Address}}{{end}}";
     let six = d.inspect(&one, template);
     assert!(six.starts_with("fd00:77::"), "{six}");
-    let two = Guest::new(d, &["--network", "vm-six"]);
-    let seen = two.exec("ip -6 addr show eth0; ip -6 route; ip -4 addr show eth0");
-    assert!(
-        seen.contains("fd00:77::") && seen.contains("default via fd00:77::1"),
-        "{seen}"
-    );
-    assert!(seen.contains("inet "), "{seen}");
+    let two = Guest::new(d, &["--network", network.name]);
+    let own = d.inspect(&two, template);
+    assert!(two.exec("ip -6 -o addr show eth0").contains(&own));
     reaches(&two, &format!("[{six}]"), "vm-six-one");
     reaches(&two, &address(d, &one), "vm-six-one");
-    drop((one, two));
-    d.ok(&["network", "rm", "vm-six"]);
+}
+
+fn container_ipv6_address(d: &Daemon) {
+    let network = DualStack::new(d, "vm-six-own", "fd00:79::/64");
+    let flags = ["--network", network.name, "--ip6", "fd00:79::beef"];
+    let seen = d.sh(&flags, "ip -6 -o addr show eth0");
+    assert!(seen.contains("inet6 fd00:79::beef/64"), "{seen}");
+}
+
+fn container_ipv6_default_route(d: &Daemon) {
+    let network = DualStack::new(d, "vm-six-route", "fd00:7a::/64");
+    let flags = ["--network", network.name];
+    let seen = d.sh(&flags, "ip -6 route; ping -6 -c 1 -W 5 fd00:7a::1");
+    assert!(seen.contains("default via fd00:7a::1 dev eth0"), "{seen}");
+    assert!(seen.contains(" 0% packet loss"), "{seen}");
+}
+
+fn container_ipv6_dual_stack(d: &Daemon) {
+    let network = DualStack::new(d, "vm-six-dual", "fd00:7b::/64");
+    let flags = ["--network", network.name];
+    let seen = d.sh(&flags, "ip -o addr show eth0; ip route; ip -6 route");
+    for part in ["inet ", "inet6 fd00:7b::", "default via fd00:7b::1"] {
+        assert!(seen.contains(part), "{part}: {seen}");
+    }
+    assert_eq!(seen.matches("default via").count(), 2, "{seen}");
+}
+
+/// Docker doesn't have them.
+fn container_ipv6_gateway_outside_subnet(d: &Daemon) {
+    let line = [
+        "network", "create", "--ipv6", "--subnet", "fd00:7c::/64", "--gateway", "fd00:7d::1",
+        "vm-six-outside",
+    ];
+    d.fails(1, &line)
+        .mentions("no matching subnet for gateway fd00:7d::1");
 }
 
 fn container_networks_of_two_kinds(d: &Daemon) {

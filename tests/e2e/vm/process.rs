@@ -11,11 +11,12 @@ fn processes() {
         process_user, process_home_envvar, process_custom_home_envvar, process_tty_ensure_term,
         container_hostname, container_hostname_defaults_to_container_id, container_hosts,
         process_delete_idempotency, multiple_execs_without_delete, exec_custom_path_resolution,
-        container_working_dir_created, container_use_init_basic,
-        container_use_init_exit_code_propagation, container_use_init_signal_forwarding,
-        container_use_init_zombie_reaping, container_stop_idempotency, container_reuse,
-        container_dev_console, multiple_concurrent_processes, container_kill_and_signals,
-        container_pause, container_restart_policy, container_top,
+        container_working_dir_created, container_working_dir_exec_created,
+        container_use_init_basic, container_use_init_exit_code_propagation,
+        container_use_init_signal_forwarding, container_use_init_zombie_reaping,
+        container_stop_idempotency, container_reuse, container_dev_console,
+        multiple_concurrent_processes, container_kill_and_signals, container_pause,
+        container_restart_policy, container_top,
     ]);
 }
 
@@ -143,6 +144,15 @@ fn exec_custom_path_resolution(d: &Daemon) {
 
 fn container_working_dir_created(d: &Daemon) {
     assert_eq!(d.sh(&["-w", "/made/deep"], "pwd"), "/made/deep");
+}
+
+/// Docker makes a container's directory, and none for an exec.
+fn container_working_dir_exec_created(d: &Daemon) {
+    let guest = Guest::new(d, &[]);
+    d.fails(126, &["exec", "-w", "/none", &guest, "pwd"])
+        .mentions("no such file");
+    guest.exec("mkdir /none");
+    assert_eq!(d.ok(&["exec", "-w", "/none", &guest, "pwd"]), "/none");
 }
 
 fn container_use_init_basic(d: &Daemon) {

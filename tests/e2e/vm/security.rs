@@ -10,7 +10,7 @@ fn security() {
         container_capabilities_sys_admin, container_capabilities_net_admin,
         container_capabilities_oci_default, container_capabilities_all_capabilities,
         container_capabilities_file_ownership, container_default_masked_and_read_only_paths,
-        container_read_only_rootfs, container_read_only_rootfs_hosts_file,
+        container_read_only_rootfs, container_read_only_rootfs_dns_and_hosts_file,
         container_no_new_privileges, container_no_new_privileges_disabled,
         container_no_new_privileges_exec, container_seccomp, container_sysctl,
         container_sysctl_multiple, container_privileged, container_cgroup_is_its_own,
@@ -75,7 +75,7 @@ fn container_read_only_rootfs(d: &Daemon) {
     assert!(seen.ends_with("good"), "{seen}");
 }
 
-fn container_read_only_rootfs_hosts_file(d: &Daemon) {
+fn container_read_only_rootfs_dns_and_hosts_file(d: &Daemon) {
     let flags = ["--read-only", "--network", "bridge", "--dns", "10.9.8.7"];
     let more = ["--add-host", "shore:10.1.2.3"];
     let text = d.sh(

@@ -1,5 +1,6 @@
 //! Standard streams, attach and logs.
 
+use std::process::Command;
 use std::time::Duration;
 
 use coracle_tests::{Daemon, output, wait_until};
@@ -9,10 +10,11 @@ use super::{Guest, cases, run};
 #[test]
 fn streams() {
     run(cases![
-        process_stdin, large_stdin_input, exec_large_stdin_input, stdin_explicit_close,
-        stdin_binary_data, stdin_multiple_chunks, container_use_init_with_stdin,
-        container_test_large_stdio_ingest, multiple_concurrent_processes_with_output_stress,
-        container_attach, container_logs_follow, container_bootlog,
+        process_stdin, large_stdin_input, stdin_very_large, exec_large_stdin_input,
+        stdin_explicit_close, stdin_binary_data, stdin_multiple_chunks,
+        container_use_init_with_stdin, container_test_large_stdio_ingest,
+        multiple_concurrent_processes_with_output_stress, container_attach, container_logs_follow,
+        container_bootlog,
     ]);
 }
 
@@ -45,6 +47,16 @@ fn process_stdin(d: &Daemon) {
 
 fn large_stdin_input(d: &Daemon) {
     cat(d, &[], &noise(3_000_000));
+}
+
+fn stdin_very_large(d: &Daemon) {
+    let data = noise(32_000_000);
+    let line = [
+        "run", "--rm", "-i", "--network", "none", "busybox", "md5sum",
+    ];
+    let given = d.docker_in(&line, &data).code(0);
+    let own = output::run(&mut Command::new("md5sum"), &data).code(0);
+    assert_eq!(given.stdout, own.stdout);
 }
 
 fn exec_large_stdin_input(d: &Daemon) {
