@@ -47,6 +47,9 @@ pub(crate) const fn verb<T: Run + 'static>(name: &'static str, about: &'static s
     })
 }
 
+/// Lists of verbs, which may be those of several groups.
+pub(crate) type Nodes = &'static [&'static [Node]];
+
 /// A verb, or a group of them.
 pub(crate) enum Node {
     Verb(Verb),
@@ -54,7 +57,7 @@ pub(crate) enum Node {
         name: &'static str,
         about: &'static str,
         aliases: &'static [&'static str],
-        nodes: &'static [Node],
+        nodes: Nodes,
         augment: fn(Command) -> Command,
     },
 }
@@ -135,16 +138,16 @@ macro_rules! group {
             name: $name,
             about: $about,
             aliases: &[],
-            nodes: &$nodes,
-            augment: |command| $crate::app::with_nodes(command, &$nodes),
+            nodes: $nodes,
+            augment: |command| $crate::app::with_nodes(command, $nodes),
         }
     };
 }
 pub(crate) use group;
 
 /// Adds verbs to a command.
-pub(crate) fn with_nodes(command: Command, nodes: &'static [Node]) -> Command {
-    help_flag(command).subcommands(nodes.iter().map(Node::command))
+pub(crate) fn with_nodes(command: Command, nodes: Nodes) -> Command {
+    help_flag(command).subcommands(nodes.iter().copied().flatten().map(Node::command))
 }
 
 /// Docker's `--help`, and `-h` where no option of that letter is.
@@ -208,7 +211,7 @@ pub(crate) fn command() -> Command {
                 .action(ArgAction::Version)
                 .help("Print version"),
         );
-    with_nodes(Global::augment_args(command), &TOP).about("Runs containers")
+    with_nodes(Global::augment_args(command), TOP).about("Runs containers")
 }
 
 /// Runs a command line, and gives its exit code.
@@ -251,7 +254,7 @@ fn execute(matches: ArgMatches) -> Result<u8> {
     let Some((name, matches)) = matches.subcommand() else {
         return Err(Error::usage("no command was given"));
     };
-    let Some(running) = find(&TOP, name, matches, &global) else {
+    let Some(running) = find(TOP, name, matches, &global) else {
         return plugin::exec(name, matches);
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -264,13 +267,13 @@ fn execute(matches: ArgMatches) -> Result<u8> {
     code
 }
 
-fn find(
-    nodes: &'static [Node],
-    name: &str,
-    matches: &ArgMatches,
-    global: &Global,
-) -> Option<Running> {
-    match nodes.iter().find(|node| node.name() == name)? {
+fn find(nodes: Nodes, name: &str, matches: &ArgMatches, global: &Global) -> Option<Running> {
+    match nodes
+        .iter()
+        .copied()
+        .flatten()
+        .find(|node| node.name() == name)?
+    {
         Node::Verb(verb) => {
             let context = Rc::new(Context::new(global.clone()));
             Some((verb.run)(matches.clone(), context))

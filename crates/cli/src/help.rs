@@ -66,7 +66,10 @@ pub(crate) fn with_sections(command: clap::Command) -> clap::Command {
 }
 
 fn find(name: &str) -> Option<&'static Node> {
-    TOP.iter().find(|node| node.name() == name)
+    TOP.iter()
+        .copied()
+        .flatten()
+        .find(|node| node.name() == name)
 }
 
 /// Shows help or version, or says what is wrong; gives the exit code.

@@ -82,7 +82,7 @@ pub(crate) fn guest_facts(host: &coracle_spec::Host) -> coracle_spec::Host {
     coracle_spec::Host {
         rootless: false,
         cgroup_v2: true,
-        capabilities: BY_NUMBER.iter().map(|name| format!("CAP_{name}")).collect(),
+        capabilities: coracle_spec::CAPABILITIES.map(str::to_owned).to_vec(),
         swap_accounting: true,
         layer_size: true,
         ..host.clone()
@@ -123,55 +123,10 @@ fn bounding_set() -> Vec<String> {
         .find_map(|line| line.strip_prefix("CapBnd:"))
         .and_then(|text| u64::from_str_radix(text.trim(), 16).ok())
         .unwrap_or_default();
-    BY_NUMBER
+    coracle_spec::CAPABILITIES
         .iter()
         .enumerate()
         .filter(|(number, _)| bits & (1 << number) != 0)
-        .map(|(_, name)| format!("CAP_{name}"))
+        .map(|(_, name)| (*name).to_owned())
         .collect()
 }
-
-/// Capabilities by the kernel's number (linux/capability.h).
-const BY_NUMBER: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use coracle_catalog::User;
 use coracle_runtime::event::{EventBus, EventKind};
 use coracle_runtime::{Result, RuntimeError};
 
@@ -51,7 +52,7 @@ impl Engine {
             id: ident::new_id(),
             events: EventBus::new(),
             host: coracle_spec::Host {
-                capabilities: capabilities(),
+                capabilities: coracle_spec::CAPABILITIES.map(str::to_owned).to_vec(),
                 default_shm_size: 64 << 20,
                 cpus: std::thread::available_parallelism()
                     .map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)),
@@ -164,58 +165,11 @@ impl State {
             .values()
             .map(|entry| Use {
                 image: entry.image_id.clone(),
-                container: entry.id.clone(),
-                running: entry.state.status.is_alive(),
+                user: User {
+                    container: entry.id.clone(),
+                    running: entry.state.status.is_alive(),
+                },
             })
             .collect()
     }
-}
-
-/// All capabilities of a current kernel (capabilities(7)).
-fn capabilities() -> Vec<String> {
-    [
-        "CHOWN",
-        "DAC_OVERRIDE",
-        "DAC_READ_SEARCH",
-        "FOWNER",
-        "FSETID",
-        "KILL",
-        "SETGID",
-        "SETUID",
-        "SETPCAP",
-        "LINUX_IMMUTABLE",
-        "NET_BIND_SERVICE",
-        "NET_BROADCAST",
-        "NET_ADMIN",
-        "NET_RAW",
-        "IPC_LOCK",
-        "IPC_OWNER",
-        "SYS_MODULE",
-        "SYS_RAWIO",
-        "SYS_CHROOT",
-        "SYS_PTRACE",
-        "SYS_PACCT",
-        "SYS_ADMIN",
-        "SYS_BOOT",
-        "SYS_NICE",
-        "SYS_RESOURCE",
-        "SYS_TIME",
-        "SYS_TTY_CONFIG",
-        "MKNOD",
-        "LEASE",
-        "AUDIT_WRITE",
-        "AUDIT_CONTROL",
-        "SETFCAP",
-        "MAC_OVERRIDE",
-        "MAC_ADMIN",
-        "SYSLOG",
-        "WAKE_ALARM",
-        "BLOCK_SUSPEND",
-        "AUDIT_READ",
-        "PERFMON",
-        "BPF",
-        "CHECKPOINT_RESTORE",
-    ]
-    .map(|name| format!("CAP_{name}"))
-    .to_vec()
 }

@@ -288,7 +288,7 @@ mod tests {
             ..Default::default()
         };
         let host = Host {
-            capabilities: crate::capabilities::ALL
+            capabilities: crate::CAPABILITIES
                 .iter()
                 .map(|name| (*name).to_owned())
                 .collect(),

@@ -24,49 +24,49 @@ const DEFAULT: [&str; 14] = [
     "CAP_SYS_CHROOT",
 ];
 
-/// Every capability there is (capabilities(7), Linux 5.9 and later).
-pub(crate) const ALL: [&str; 41] = [
-    "CAP_AUDIT_CONTROL",
-    "CAP_AUDIT_READ",
-    "CAP_AUDIT_WRITE",
-    "CAP_BLOCK_SUSPEND",
-    "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE",
+/// Every capability there is, by the kernel's number (linux/capability.h, Linux 5.9 and later).
+pub const CAPABILITIES: [&str; 41] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_DAC_READ_SEARCH",
     "CAP_FOWNER",
     "CAP_FSETID",
-    "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",
     "CAP_KILL",
-    "CAP_LEASE",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
     "CAP_LINUX_IMMUTABLE",
-    "CAP_MAC_ADMIN",
-    "CAP_MAC_OVERRIDE",
-    "CAP_MKNOD",
-    "CAP_NET_ADMIN",
     "CAP_NET_BIND_SERVICE",
     "CAP_NET_BROADCAST",
+    "CAP_NET_ADMIN",
     "CAP_NET_RAW",
-    "CAP_PERFMON",
-    "CAP_SETFCAP",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-    "CAP_SYSLOG",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT",
     "CAP_SYS_ADMIN",
     "CAP_SYS_BOOT",
-    "CAP_SYS_CHROOT",
-    "CAP_SYS_MODULE",
     "CAP_SYS_NICE",
-    "CAP_SYS_PACCT",
-    "CAP_SYS_PTRACE",
-    "CAP_SYS_RAWIO",
     "CAP_SYS_RESOURCE",
     "CAP_SYS_TIME",
     "CAP_SYS_TTY_CONFIG",
+    "CAP_MKNOD",
+    "CAP_LEASE",
+    "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MAC_ADMIN",
+    "CAP_SYSLOG",
     "CAP_WAKE_ALARM",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ",
+    "CAP_PERFMON",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
 ];
 
 /// The container's capabilities, sorted: Docker's rules, within what the daemon itself may give.
@@ -112,7 +112,7 @@ fn normalise(names: &[String], option: &str) -> Result<BTreeSet<String>, SpecErr
             } else {
                 format!("CAP_{upper}")
             };
-            if ALL.contains(&name.as_str()) {
+            if CAPABILITIES.contains(&name.as_str()) {
                 Ok(name)
             } else {
                 Err(SpecError::invalid(format!(
@@ -135,7 +135,7 @@ mod tests {
             ..Default::default()
         };
         let host = Host {
-            capabilities: ALL.iter().map(|name| (*name).to_owned()).collect(),
+            capabilities: CAPABILITIES.iter().map(|name| (*name).to_owned()).collect(),
             ..Default::default()
         };
         capabilities(&config, &host)
@@ -144,8 +144,11 @@ mod tests {
     #[test]
     fn adds_and_drops_combine_as_dockers_do() {
         assert_eq!(set(&[], &[]).unwrap().len(), DEFAULT.len());
-        assert_eq!(set(&["ALL"], &[]).unwrap().len(), ALL.len());
-        assert_eq!(set(&["all"], &["NET_RAW"]).unwrap().len(), ALL.len() - 1);
+        assert_eq!(set(&["ALL"], &[]).unwrap().len(), CAPABILITIES.len());
+        assert_eq!(
+            set(&["all"], &["NET_RAW"]).unwrap().len(),
+            CAPABILITIES.len() - 1
+        );
         let only: Vec<_> = set(&["sys_time"], &["ALL"]).unwrap().into_iter().collect();
         assert_eq!(only, ["CAP_SYS_TIME"]);
         assert!(!set(&[], &["CAP_CHOWN"]).unwrap().contains("CAP_CHOWN"));

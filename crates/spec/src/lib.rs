@@ -33,7 +33,7 @@ mod update;
 mod volume;
 
 pub use build::{Inputs, Namespace, Namespaces, build};
-pub use capabilities::capabilities;
+pub use capabilities::{CAPABILITIES, capabilities};
 pub use check::check;
 pub use disks::RAW;
 pub use endpoint::{check_endpoint, check_networking};

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use coracle_catalog::Conflict;
+use coracle_catalog::FindError;
 use coracle_oci::ConfigError;
 use coracle_oci::Digest;
 use coracle_oci::DocumentError;
@@ -268,6 +270,22 @@ impl StoreError {
             action,
             path: path.into(),
             source: source.into(),
+        }
+    }
+}
+
+impl From<Conflict> for StoreError {
+    fn from(conflict: Conflict) -> Self {
+        Self::InUse(conflict.to_string())
+    }
+}
+
+impl From<FindError> for StoreError {
+    fn from(error: FindError) -> Self {
+        match error {
+            FindError::None(text) => Self::NoSuchImage(text),
+            FindError::Several(text) => Self::Ambiguous(text),
+            FindError::Reference(error) => Self::Reference(error),
         }
     }
 }

@@ -46,6 +46,7 @@ mod usage;
 
 pub use blobs::Blob;
 pub use commit::NewImage;
+pub use coracle_catalog::User as ImageUse;
 pub use error::ArchiveError;
 pub use error::ErrorKind;
 pub use error::StoreError;
@@ -54,7 +55,6 @@ pub use image::Image;
 pub use image::Layer;
 pub use images::ImageId;
 pub use images::Origin;
-pub use images::remove::ImageUse;
 pub use images::remove::Removed;
 pub use images::set::Replaced;
 pub use import::Import;

@@ -18,6 +18,7 @@ use std::io::Write;
 use coracle_archive::Entry;
 use coracle_archive::Kind;
 use coracle_archive::TarWriter;
+use coracle_catalog::Target;
 use coracle_oci::Descriptor;
 use coracle_oci::Digest;
 use coracle_oci::Document;
@@ -31,7 +32,6 @@ use crate::Lease;
 use crate::Store;
 use crate::StoreError;
 use crate::images::State;
-use crate::images::resolve::Found;
 use crate::images::resolve::record;
 use crate::store;
 
@@ -309,8 +309,8 @@ fn choose<S: AsRef<str>>(state: &State, names: &[S]) -> Result<Vec<Chosen>, Stor
             }
         }
         match state.find(text)? {
-            Found::Id(id) => add(&id, Vec::new())?,
-            Found::Name(id, name) => add(&id, vec![name])?,
+            Target::Id(id) => add(&id, Vec::new())?,
+            Target::Name(id, name) => add(&id, vec![name])?,
         }
     }
     Ok(chosen)

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coracle_archive::Decompressor;
+use coracle_catalog::Target;
 use coracle_oci::{Descriptor, Digest, Document, History, Index, Reference, media};
 use coracle_runtime::image::{ImportRequest, Progress};
 use coracle_runtime::io::{BoxStream, ByteStream};
@@ -91,8 +92,8 @@ impl Images {
             };
             if tags.is_empty() {
                 match self.find(text)? {
-                    super::Found::Id(id) => drop(chosen.entry(id.clone()).or_default()),
-                    super::Found::Name(id, name) => chosen.entry(id).or_default().push(name),
+                    Target::Id(id) => drop(chosen.entry(id.clone()).or_default()),
+                    Target::Name(id, name) => chosen.entry(id).or_default().push(name),
                 }
             }
             for (id, name) in tags {

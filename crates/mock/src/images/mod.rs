@@ -8,29 +8,13 @@ pub(crate) mod transfer;
 
 use std::collections::{BTreeMap, HashMap};
 
+use coracle_catalog::{Catalog, FindError, Target};
 use coracle_oci::{Digest, Platform, Reference};
 use coracle_runtime::image::Image;
 use coracle_runtime::{Result, RuntimeError};
 use jiff::Timestamp;
 
-use crate::ident::{self, Prefix};
-
 pub(crate) use stored::{Layer, Stored};
-
-/// What a text turned out to name.
-#[derive(Clone, Debug)]
-pub(crate) enum Found {
-    Id(Digest),
-    Name(Digest, Reference),
-}
-
-impl Found {
-    pub(crate) fn id(&self) -> &Digest {
-        match self {
-            Self::Id(id) | Self::Name(id, _) => id,
-        }
-    }
-}
 
 /// All images, and those that a simulated registry has.
 #[derive(Clone, Debug, Default)]
@@ -39,46 +23,56 @@ pub(crate) struct Images {
     pub(crate) registry: BTreeMap<Reference, Stored>,
 }
 
-impl Images {
-    /// Finds an image: by its full id, a name, or the start of its id.
-    pub(crate) fn find(&self, text: &str) -> Result<Found> {
-        let full =
-            Digest::parse(text).or_else(|_| Digest::from_hex(coracle_oci::Algorithm::Sha256, text));
-        if let Ok(id) = full {
-            return match self.images.contains_key(&id) {
-                true => Ok(Found::Id(id)),
-                false => Err(RuntimeError::no_such_image(id.as_str())),
-            };
-        }
-        let reference = parse_reference(text)?;
-        if let Some((id, name)) = self.by_name(&reference) {
-            return Ok(Found::Name(id, name));
-        }
-        let hex = text.strip_prefix("sha256:").unwrap_or(text);
-        match ident::by_prefix(hex, self.images.keys().map(Digest::hex)) {
-            Prefix::One(hex) => {
-                let id = self.images.keys().find(|id| id.hex() == hex).cloned();
-                id.map(Found::Id)
-                    .ok_or_else(|| RuntimeError::no_such_image(text))
-            }
-            Prefix::Several => Err(RuntimeError::InvalidArgument(format!(
-                "multiple image ids found with provided prefix: {text}"
-            ))),
-            Prefix::None => Err(RuntimeError::no_such_image(&reference.familiar())),
+impl Catalog for Images {
+    type Image = Stored;
+
+    fn ids(&self) -> impl Iterator<Item = &Digest> {
+        self.images.keys()
+    }
+
+    fn contains(&self, id: &Digest) -> bool {
+        self.images.contains_key(id)
+    }
+
+    fn named(&self, name: &Reference) -> Option<Digest> {
+        let mut all = self.images.values();
+        let owner = all.find(|image| image.all_names().any(|other| other == name))?;
+        Some(owner.id.clone())
+    }
+
+    fn names(&self, id: &Digest) -> Vec<Reference> {
+        let image = self.images.get(id).into_iter();
+        image.flat_map(Stored::all_names).cloned().collect()
+    }
+
+    fn has_children(&self, id: &Digest) -> bool {
+        let mut all = self.images.values();
+        all.any(|image| image.parent.as_ref() == Some(id))
+    }
+
+    fn untag(&mut self, id: &Digest, name: &Reference) {
+        if let Some(image) = self.images.get_mut(id) {
+            image.names.retain(|other| other != name);
+            image.digests.retain(|other| other != name);
         }
     }
 
-    /// A name with a digest counts without its tag.
-    fn by_name(&self, reference: &Reference) -> Option<(Digest, Reference)> {
-        let wanted = match reference.digest() {
-            Some(digest) => reference.with_digest(digest.clone()),
-            None => reference.clone(),
-        };
-        let owner = self
-            .images
-            .values()
-            .find(|image| image.all_names().any(|n| *n == wanted))?;
-        Some((owner.id.clone(), wanted))
+    fn take(&mut self, id: &Digest) -> Option<(Stored, Option<Digest>)> {
+        let image = self.images.remove(id)?;
+        let parent = image.parent.clone();
+        Some((image, parent))
+    }
+}
+
+impl Images {
+    /// Finds an image: by its full id, a name, or the start of its id.
+    pub(crate) fn find(&self, text: &str) -> Result<Target> {
+        coracle_catalog::find(self, text).map_err(|error| match error {
+            FindError::None(text) => RuntimeError::no_such_image(&text),
+            error @ (FindError::Several(_) | FindError::Reference(_)) => {
+                RuntimeError::InvalidArgument(error.to_string())
+            }
+        })
     }
 
     pub(crate) fn get(&self, text: &str) -> Result<&Stored> {

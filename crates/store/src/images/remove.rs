@@ -2,6 +2,10 @@
 
 use std::collections::HashSet;
 
+use coracle_catalog::Catalog;
+use coracle_catalog::Step;
+use coracle_catalog::Target;
+use coracle_catalog::User as ImageUse;
 use coracle_oci::Digest;
 use coracle_oci::Reference;
 use coracle_oci::chain_ids;
@@ -12,17 +16,6 @@ use crate::Store;
 use crate::StoreError;
 use crate::images::Record;
 use crate::images::State;
-use crate::images::resolve::Found;
-use crate::images::resolve::record;
-
-/// A container that uses an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageUse {
-    /// The container's id.
-    pub container: String,
-    /// Whether it runs, paused ones included.
-    pub running: bool,
-}
 
 /// One thing that a removal did, in the order in which it was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,47 +43,6 @@ impl Removed {
     }
 }
 
-/// Tells which containers use an image.
-type InUse<'a> = &'a dyn Fn(&ImageId) -> Vec<ImageUse>;
-
-/// What can stand against a removal; hard conflicts can't be forced.
-struct Conflict {
-    hard: bool,
-    used: bool,
-    id: ImageId,
-    message: String,
-}
-
-impl Conflict {
-    fn into_error(self) -> StoreError {
-        let force = if self.hard {
-            "cannot be forced"
-        } else {
-            "must be forced"
-        };
-        let id = self.id.short();
-        StoreError::InUse(format!(
-            "unable to delete {id} ({force}) - {}",
-            self.message
-        ))
-    }
-}
-
-/// A removal under way.
-struct Removal<'a> {
-    state: &'a mut State,
-    in_use: InUse<'a>,
-    /// What the user wrote.
-    asked: &'a str,
-    steps: Vec<Step>,
-}
-
-/// What was done to the index.
-enum Step {
-    Untagged(ImageId, Reference),
-    Deleted(Box<Record>),
-}
-
 impl Store {
     /// Removes what `text` names: a name, and the image with its last one; or an image by its id.
     ///
@@ -109,15 +61,8 @@ impl Store {
         in_use: &dyn Fn(&ImageId) -> Vec<ImageUse>,
     ) -> Result<Vec<Removed>, StoreError> {
         self.inner.images.change(|state| {
-            let found = state.find(text)?;
-            let mut removal = Removal {
-                state,
-                in_use,
-                asked: text,
-                steps: Vec::new(),
-            };
-            removal.run(&found, force, !no_prune)?;
-            let steps = removal.steps;
+            let target = state.find(text)?;
+            let steps = coracle_catalog::remove(state, in_use, &target, text, force, !no_prune)?;
             Ok(self.told(steps, state))
         })
     }
@@ -154,37 +99,22 @@ impl Store {
                         continue;
                     }
                 }
-                let names: Vec<Reference> = record.all_names().map(|n| n.name.clone()).collect();
-                let targets: Vec<Found> = match names.is_empty() {
-                    true => vec![Found::Id(id.clone())],
-                    false => names
-                        .into_iter()
-                        .map(|n| Found::Name(id.clone(), n))
-                        .collect(),
-                };
-                for target in targets {
-                    let still_there = state.images.get(&id).is_some_and(|record| match &target {
-                        Found::Id(_) => true,
-                        Found::Name(_, name) => record.all_names().any(|n| n.name == *name),
-                    });
+                for target in coracle_catalog::targets(state, &id) {
+                    let still_there = match &target {
+                        Target::Id(id) => state.contains(id),
+                        Target::Name(_, name) => state.named(name).as_ref() == Some(&id),
+                    };
                     if !still_there {
                         continue;
                     }
                     // A conflict ends this image's removal, not the pruning.
                     let mut attempt = state.clone();
-                    let mut removal = Removal {
-                        state: &mut attempt,
-                        in_use,
-                        asked: id.as_str(),
-                        steps: Vec::new(),
-                    };
-                    match removal.run(&target, false, true) {
-                        Ok(()) => {
-                            steps.append(&mut removal.steps);
-                            *state = attempt;
-                        }
-                        Err(StoreError::InUse(_)) => {}
-                        Err(error) => return Err(error),
+                    let asked = id.as_str();
+                    let done =
+                        coracle_catalog::remove(&mut attempt, in_use, &target, asked, false, true);
+                    if let Ok(mut done) = done {
+                        steps.append(&mut done);
+                        *state = attempt;
                     }
                 }
             }
@@ -194,14 +124,14 @@ impl Store {
 
     /// What was done as Docker tells it: each image is followed by the layers, the uppermost first,
     /// that went with it.
-    fn told(&self, steps: Vec<Step>, left: &State) -> Vec<Removed> {
+    fn told(&self, steps: Vec<Step<Box<Record>>>, left: &State) -> Vec<Removed> {
         let chains = |record: &Record| {
             let content = self.content(&record.manifest);
             content
                 .map(|c| chain_ids(&c.config.rootfs.diff_ids))
                 .unwrap_or_default()
         };
-        let deleted = steps.iter().any(|step| matches!(step, Step::Deleted(_)));
+        let deleted = steps.iter().any(|step| matches!(step, Step::Deleted(..)));
         let mut kept: HashSet<Digest> = match deleted {
             true => left.images.values().flat_map(chains).collect(),
             false => HashSet::new(),
@@ -210,9 +140,9 @@ impl Store {
         for step in steps {
             match step {
                 Step::Untagged(id, name) => removed.push(Removed::Untagged { name, id }),
-                Step::Deleted(record) => {
+                Step::Deleted(id, record) => {
                     let layers = chains(&record).into_iter().rev();
-                    removed.push(Removed::Image(record.id));
+                    removed.push(Removed::Image(id));
                     removed.extend(
                         layers
                             .filter(|l| kept.insert(l.clone()))
@@ -223,167 +153,4 @@ impl Store {
         }
         removed
     }
-}
-
-impl Removal<'_> {
-    fn run(&mut self, found: &Found, force: bool, prune: bool) -> Result<(), StoreError> {
-        let id = found.id();
-        let references = self.references(id);
-        match found {
-            Found::Name(_, name) => {
-                // Docker refuses to make an image dangling that a container uses.
-                if !force
-                    && is_single(&references)
-                    && let Some(user) = (self.in_use)(id).first()
-                {
-                    return Err(StoreError::InUse(format!(
-                        "unable to remove repository reference {:?} (must force) - container {} \
-                         is using its referenced image {}",
-                        self.asked,
-                        short(&user.container),
-                        id.short()
-                    )));
-                }
-                self.untag(id, name);
-                if name.digest().is_none() {
-                    self.untag_leftover_digests(id, name);
-                }
-                if !self.references(id).is_empty() {
-                    return Ok(());
-                }
-                self.delete(id, force, prune, true)
-            }
-            Found::Id(_) => {
-                if is_single(&references) {
-                    if let Some(conflict) = self.conflict(id, force, false) {
-                        return Err(conflict.into_error());
-                    }
-                    for name in references {
-                        self.untag(id, &name);
-                    }
-                }
-                self.delete(id, force, prune, false)
-            }
-        }
-    }
-
-    /// Deletes the image, then its parents that have no names and no other children.
-    fn delete(
-        &mut self,
-        id: &ImageId,
-        force: bool,
-        prune: bool,
-        quiet: bool,
-    ) -> Result<(), StoreError> {
-        let mut next = Some((id.clone(), force, quiet));
-        while let Some((id, force, quiet)) = next.take() {
-            if let Some(conflict) = self.conflict(&id, force, true) {
-                // Quietly stop at what is used or has names; an image that would be left dangling
-                // is an error.
-                let has_children = self.state.children(&id).next().is_some();
-                let dangling = self.references(&id).is_empty() && !has_children;
-                if quiet && (!dangling || conflict.used) {
-                    return Ok(());
-                }
-                return Err(conflict.into_error());
-            }
-            for name in self.references(&id) {
-                self.untag(&id, &name);
-            }
-            let Some(record) = self.state.images.remove(&id) else {
-                return Ok(());
-            };
-            let parent = record.parent.clone();
-            self.steps.push(Step::Deleted(Box::new(record)));
-            if prune {
-                next = parent
-                    .filter(|parent| self.state.images.contains_key(parent))
-                    .map(|parent| (parent, false, true));
-            }
-        }
-        Ok(())
-    }
-
-    fn conflict(&self, id: &ImageId, force: bool, check_names: bool) -> Option<Conflict> {
-        let conflict = |hard, used, message: String| {
-            Some(Conflict {
-                hard,
-                used,
-                id: id.clone(),
-                message,
-            })
-        };
-        if self.state.children(id).next().is_some() {
-            return conflict(true, false, "image has dependent child images".into());
-        }
-        let users = (self.in_use)(id);
-        if let Some(user) = users.iter().find(|user| user.running) {
-            let container = short(&user.container);
-            let message = format!("image is being used by running container {container}");
-            return conflict(true, true, message);
-        }
-        if force {
-            return None;
-        }
-        if check_names && !self.references(id).is_empty() {
-            return conflict(
-                false,
-                false,
-                "image is referenced in multiple repositories".into(),
-            );
-        }
-        let user = users.first()?;
-        let container = short(&user.container);
-        conflict(
-            false,
-            true,
-            format!("image is being used by stopped container {container}"),
-        )
-    }
-
-    fn references(&self, id: &ImageId) -> Vec<Reference> {
-        record(self.state, id)
-            .map(|record| record.all_names().map(|n| n.name.clone()).collect())
-            .unwrap_or_default()
-    }
-
-    fn untag(&mut self, id: &ImageId, name: &Reference) {
-        if let Some(record) = self.state.images.get_mut(id) {
-            record.remove_name(name);
-        }
-        self.state.names.remove(name);
-        self.steps.push(Step::Untagged(id.clone(), name.clone()));
-    }
-
-    /// With the last tag of a repository its names by digest go too.
-    fn untag_leftover_digests(&mut self, id: &ImageId, name: &Reference) {
-        let same_repository =
-            |other: &Reference| other.domain() == name.domain() && other.path() == name.path();
-        let references = self.references(id);
-        if references
-            .iter()
-            .any(|other| same_repository(other) && other.digest().is_none())
-        {
-            return;
-        }
-        for other in references.iter().filter(|other| same_repository(other)) {
-            self.untag(id, other);
-        }
-    }
-}
-
-/// Whether all names are of one repository, with one tag at most (moby's `isSingleReference`).
-fn is_single(references: &[Reference]) -> bool {
-    let tags = references.iter().filter(|r| r.digest().is_none()).count();
-    let Some(first) = references.first() else {
-        return false;
-    };
-    tags <= 1
-        && references
-            .iter()
-            .all(|r| (r.domain(), r.path()) == (first.domain(), first.path()))
-}
-
-fn short(container: &str) -> &str {
-    container.get(..12).unwrap_or(container)
 }

@@ -1,7 +1,8 @@
 //! From what users write to an image, by Docker's rules.
 
+use coracle_catalog::Catalog;
+use coracle_catalog::Target;
 use coracle_oci::Descriptor;
-use coracle_oci::Digest;
 use coracle_oci::Platform;
 use coracle_oci::Reference;
 
@@ -13,78 +14,57 @@ use crate::StoreError;
 use crate::images::Record;
 use crate::images::State;
 
-/// The shortest prefix of an id that is looked up.
-const MIN_PREFIX: usize = 1;
-
-/// What a text turned out to name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// An image by (the start of) its id.
-    Id(ImageId),
-    /// An image by one of its names.
-    Name(ImageId, Reference),
-}
-
-impl Found {
-    pub(crate) fn id(&self) -> &ImageId {
-        match self {
-            Self::Id(id) | Self::Name(id, _) => id,
-        }
-    }
-}
-
 impl State {
     /// Finds the image that `text` names: a full id, else a reference, else the start of an id.
-    pub(crate) fn find(&self, text: &str) -> Result<Found, StoreError> {
-        if let Some(id) = full_id(text) {
-            return match self.images.contains_key(&id) {
-                true => Ok(Found::Id(id)),
-                false => Err(StoreError::NoSuchImage(id.to_string())),
-            };
-        }
-        let reference = Reference::parse_normalized(text)?;
-        if let Some((name, id)) = self.by_reference(&reference) {
-            return Ok(Found::Name(id, name));
-        }
-        match self.by_prefix(text)? {
-            Some(id) => Ok(Found::Id(id)),
-            None => Err(StoreError::NoSuchImage(reference.familiar())),
-        }
+    pub(crate) fn find(&self, text: &str) -> Result<Target, StoreError> {
+        Ok(coracle_catalog::find(self, text)?)
     }
 
     /// Looks a name up. If it has a digest, its tag is of no account.
     pub(crate) fn by_reference(&self, reference: &Reference) -> Option<(Reference, ImageId)> {
-        let name = match reference.digest() {
-            Some(digest) => reference.with_digest(digest.clone()),
-            None => reference.clone(),
-        };
-        let id = self.names.get(&name)?.clone();
-        Some((name, id))
-    }
-
-    fn by_prefix(&self, text: &str) -> Result<Option<ImageId>, StoreError> {
-        let (algorithm, hex) = text.split_once(':').unwrap_or(("", text));
-        let is_hex = hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if hex.len() < MIN_PREFIX || !is_hex {
-            return Ok(None);
-        }
-        let mut found = self.images.keys().filter(|id| {
-            id.hex().starts_with(hex)
-                && (algorithm.is_empty() || algorithm == id.algorithm().as_str())
-        });
-        match (found.next(), found.next()) {
-            (None, _) => Ok(None),
-            (Some(id), None) => Ok(Some(id.clone())),
-            (Some(_), Some(_)) => Err(StoreError::Ambiguous(text.into())),
-        }
+        coracle_catalog::by_reference(self, reference)
     }
 }
 
-/// 64 hexadecimal digits, or a digest: an id that can be nothing else.
-fn full_id(text: &str) -> Option<Digest> {
-    Digest::parse(text)
-        .or_else(|_| Digest::from_hex(coracle_oci::Algorithm::Sha256, text))
-        .ok()
+impl Catalog for State {
+    type Image = Box<Record>;
+
+    fn ids(&self) -> impl Iterator<Item = &ImageId> {
+        self.images.keys()
+    }
+
+    fn contains(&self, id: &ImageId) -> bool {
+        self.images.contains_key(id)
+    }
+
+    fn named(&self, name: &Reference) -> Option<ImageId> {
+        self.names.get(name).cloned()
+    }
+
+    fn names(&self, id: &ImageId) -> Vec<Reference> {
+        let record = self.images.get(id).into_iter();
+        record
+            .flat_map(Record::all_names)
+            .map(|n| n.name.clone())
+            .collect()
+    }
+
+    fn has_children(&self, id: &ImageId) -> bool {
+        self.children(id).next().is_some()
+    }
+
+    fn untag(&mut self, id: &ImageId, name: &Reference) {
+        if let Some(record) = self.images.get_mut(id) {
+            record.remove_name(name);
+        }
+        self.names.remove(name);
+    }
+
+    fn take(&mut self, id: &ImageId) -> Option<(Box<Record>, Option<ImageId>)> {
+        let record = self.images.remove(id)?;
+        let parent = record.parent.clone();
+        Some((Box::new(record), parent))
+    }
 }
 
 impl Store {
@@ -116,10 +96,10 @@ impl Store {
             wanted: platform.to_string(),
         };
         let target = match self.inner.images.state().find(text)? {
-            Found::Name(_, name) => self
+            Target::Name(_, name) => self
                 .target(&name)
                 .unwrap_or_else(|| image.descriptor.clone()),
-            Found::Id(_) => image.descriptor.clone(),
+            Target::Id(_) => image.descriptor.clone(),
         };
         let chosen = self
             .select(&target, Some(platform))

@@ -1,5 +1,6 @@
 //! Giving names to images, and taking them away.
 
+use coracle_catalog::Target;
 use coracle_oci::Descriptor;
 use coracle_oci::Platform;
 use coracle_oci::Reference;
@@ -112,11 +113,11 @@ impl Store {
             let id = found.id().clone();
             let record = record(state, &id)?;
             let target = match &found {
-                super::resolve::Found::Name(_, from) => record
+                Target::Name(_, from) => record
                     .all_names()
                     .find(|n| n.name == *from)
                     .map(|n| n.target.clone()),
-                super::resolve::Found::Id(_) => None,
+                Target::Id(_) => None,
             };
             let target = target.unwrap_or_else(|| record.manifest.clone());
             let old = give(state, &id, &name, &target)?;
