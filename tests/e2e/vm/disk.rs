@@ -14,9 +14,9 @@ fn disks() {
         container_writable_layer_with_ro_lower, container_writable_layer_dns_and_hosts,
         container_frozen_clone, container_diff, container_export, container_commit,
         container_mount_tmpfs, container_writable_layer_keeps_what_was_synced,
-        container_disk_gives_its_space_back,
-        container_writable_layer_journal_writeback, container_writable_layer_journal_ordered,
-        container_writable_layer_journal_data, container_writable_layer_journal_refused,
+        container_disk_gives_its_space_back, container_writable_layer_journal_writeback,
+        container_writable_layer_journal_ordered, container_writable_layer_journal_data,
+        container_writable_layer_journal_refused,
     ]);
 }
 
