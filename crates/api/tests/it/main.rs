@@ -8,6 +8,7 @@ mod harness;
 mod images;
 mod kernels;
 mod native;
+mod native_more;
 mod noise;
 mod server;
 mod streams;

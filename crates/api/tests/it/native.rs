@@ -14,14 +14,14 @@ use tokio::time::timeout;
 
 use crate::harness::{Answer, parse};
 
-struct Daemon {
+pub(crate) struct Daemon {
     address: std::net::SocketAddr,
     keys: Arc<Keys>,
     key: Option<String>,
 }
 
 impl Daemon {
-    async fn start(config: ServerConfig) -> Self {
+    pub(crate) async fn start(config: ServerConfig) -> Self {
         let runtime = MockRuntime::new()
             .with_image("busybox")
             .with_remote_image("alpine");
@@ -59,7 +59,7 @@ impl Daemon {
         parse(&bytes)
     }
 
-    async fn ask(&self, method: &str, path: &str, body: Value) -> Answer {
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: Value) -> Answer {
         let path = format!("/api/v1{path}");
         if body.is_null() {
             return self.send(method, &path, "", b"").await;
@@ -70,13 +70,13 @@ impl Daemon {
     }
 
     /// The same; it has to end with this status.
-    async fn ok(&self, method: &str, path: &str, body: Value, status: u16) -> Answer {
+    pub(crate) async fn ok(&self, method: &str, path: &str, body: Value, status: u16) -> Answer {
         let answer = self.ask(method, path, body).await;
         assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
         answer
     }
 
-    async fn container(&self, name: &str, command: &[&str]) {
+    pub(crate) async fn container(&self, name: &str, command: &[&str]) {
         let body = json!({"image": "busybox", "name": name, "command": command});
         self.ok("POST", "/containers", body, 201).await;
         let start = format!("/containers/{name}/start");
@@ -84,7 +84,7 @@ impl Daemon {
     }
 }
 
-fn lines(answer: &Answer) -> Vec<Value> {
+pub(crate) fn lines(answer: &Answer) -> Vec<Value> {
     let text = answer.text();
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap())
