@@ -49,6 +49,7 @@ pub(crate) fn in_stream(about: About, message: String) -> RuntimeError {
 
 fn by_status(about: About, status: u16, message: String) -> RuntimeError {
     match status {
+        400 | 500 if is_state(&message) => RuntimeError::InvalidState(message),
         404 if is_no_route(&message) => RuntimeError::NotSupported("this request".into()),
         404 => match about {
             About::Image | About::Registry | About::Archive => RuntimeError::ImageNotFound(message),
@@ -86,6 +87,12 @@ fn is_no_route(message: &str) -> bool {
     )
 }
 
+/// Whether it is a container's state that is in the way, where dockerd doesn't say so by the status: of an
+/// exec that meets the container's end, and of one that isn't paused.
+fn is_state(message: &str) -> bool {
+    message.contains("cannot exec in a stopped") || message.ends_with(" is not paused")
+}
+
 /// Whether a creation's 404 is about the image: dockerd's text, and podman's.
 fn is_image(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
@@ -115,6 +122,18 @@ mod tests {
             (About::Thing, 409, "text", E::InvalidState(text())),
             (About::Image, 409, "text", E::InvalidState(text())),
             (About::Thing, 400, "text", E::InvalidArgument(text())),
+            (
+                About::Thing,
+                400,
+                "cannot exec in a stopped state: unknown",
+                E::InvalidState("cannot exec in a stopped state: unknown".into()),
+            ),
+            (
+                About::Thing,
+                500,
+                "Container x is not paused",
+                E::InvalidState("Container x is not paused".into()),
+            ),
             (About::Thing, 416, "text", E::InvalidArgument(text())),
             (About::Thing, 401, "text", E::Unauthorized(text())),
             (About::Thing, 403, "text", E::Forbidden(text())),

@@ -80,7 +80,7 @@ pub(super) fn fails_saying<T>(words: &str, result: Result<T>) {
         Err(error) => {
             let text = error.to_string();
             assert!(
-                text.contains(words),
+                text.to_lowercase().contains(&words.to_lowercase()),
                 "the text {text:?} should hold {words:?}"
             );
         }
