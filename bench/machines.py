@@ -106,7 +106,7 @@ def memories(table, own, daemons, count=4):
               {"coracle": [sum(map(memory, daemons)) / 1024]}, "below 20")
     machines, shims = {}, {}
     held = {}
-    for kind, flags in (("cloned", ["-m", "512m"]), ("was a spare", [])):
+    for kind, flags in (("cloned", ["-m", "1g"]), ("was a spare", [])):
         mine = len(held)
         for number in range(count):
             started(f"idle-{mine + number}", *flags)
@@ -124,7 +124,7 @@ def measure(table, own, daemons, peers, rounds, folder):
     disks(table, max(1, rounds // 5), folder)
     if prepare(own):
         # Of another size than the one that waits: it needs a template of its own.
-        own.call("run", "--rm", "--runtime", "vm", "-m", "512m", "--network", "none", "busybox", "true")
+        own.call("run", "--rm", "--runtime", "vm", "-m", "1g", "--network", "none", "busybox", "true")
         time.sleep(20)
         memories(table, own, daemons)
         runs(table, own, peers, rounds, folder)
