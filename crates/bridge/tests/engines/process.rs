@@ -91,8 +91,8 @@ impl Drop for Engine {
     }
 }
 
-/// Processes that the engine has left, which name its directory. (podman's monitors of execs stay for
-/// minutes.)
+/// Processes that the engine has left, which name its directory, or have its environment. (podman's monitors
+/// of execs stay for minutes, and its name server for good.)
 fn helpers(directory: &Path) -> Vec<u32> {
     let own = std::process::id();
     let wanted = directory.to_string_lossy();
@@ -100,8 +100,10 @@ fn helpers(directory: &Path) -> Vec<u32> {
     entries
         .filter_map(|entry| {
             let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-            let line = fs::read(entry.path().join("cmdline")).ok()?;
-            let named = String::from_utf8_lossy(&line).contains(&*wanted);
+            let named = ["cmdline", "environ"].into_iter().any(|file| {
+                let text = fs::read(entry.path().join(file)).unwrap_or_default();
+                String::from_utf8_lossy(&text).contains(&*wanted)
+            });
             (named && pid != own).then_some(pid)
         })
         .collect()
