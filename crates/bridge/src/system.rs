@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use coracle_native::kernel::{Kernel as KernelTold, KernelInstall};
 use coracle_runtime::Result;
 use coracle_runtime::kernel::{Kernel, KernelModule, KernelSpec};
-use coracle_runtime::system::{DiskUsage, Info, MachineTemplate, Version};
+use coracle_runtime::system::{DiskUsage, Info, MachineTemplate, RootDisk, Version};
 
 use crate::convert::container::image_id;
 use crate::convert::system as convert;
@@ -56,6 +56,13 @@ impl Bridge {
                     name: template.name,
                     size: template.size,
                     in_use: template.in_use,
+                })
+                .collect(),
+            root_disks: (told.root_disks.into_iter())
+                .map(|disk| RootDisk {
+                    name: disk.name,
+                    size: disk.size,
+                    in_use: disk.in_use,
                 })
                 .collect(),
         })

@@ -304,6 +304,16 @@ wire! {
         pub in_use: bool,
     }
 
+    /// An image's files as the read-only disk of its virtual machines.
+    pub struct RootDiskUsage {
+        /// The digest of the layers that it was made of; `empty` if there are none.
+        pub name: String,
+        /// Bytes on disk.
+        pub size: u64,
+        /// Whether there are containers in virtual machines that need it.
+        pub in_use: bool,
+    }
+
     /// `GET /system/df`.
     pub struct DiskUsageResponse {
         /// Bytes of all layers, each counted once.
@@ -317,6 +327,9 @@ wire! {
         /// Templates of virtual machines; not Docker's.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         pub templates: Vec<TemplateUsage>,
+        /// Images as disks of virtual machines, whose bytes are among those of the layers; not Docker's.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub root_disks: Vec<RootDiskUsage>,
         /// Build cache records.
         pub build_cache: Option<Vec<serde_json::Value>>,
         /// Bytes of build cache; before API 1.42.

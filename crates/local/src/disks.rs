@@ -36,7 +36,7 @@ const UNSYNCED: &str = "unsynced";
 const FREE: &str = "free";
 
 /// The name of the image without any layers.
-const EMPTY: &str = "empty";
+pub(crate) const EMPTY: &str = "empty";
 
 /// The images' disks.
 pub(crate) struct Disks {
@@ -141,6 +141,16 @@ impl Disks {
                 self.inner.remove(&name);
             }
         }
+    }
+
+    /// All disks of images, by the digest of their topmost layer, and their bytes.
+    pub(crate) fn all(&self) -> Vec<(String, u64)> {
+        let mut all = self.inner.list();
+        for (name, _) in &mut all {
+            *name = name.replacen('-', ":", 1);
+        }
+        all.sort();
+        all
     }
 
     /// The bytes of all disks of images.

@@ -8,13 +8,14 @@ use coracle_oci::{Digest, ImageConfig, Platform, Reference};
 use coracle_registry::{Client, Puller};
 use coracle_runtime::filter::Filters;
 use coracle_runtime::image::{HistoryEntry, Image, ImageRemoval, PrunedImages, RemoveImageOptions};
+use coracle_runtime::system::RootDisk;
 use coracle_runtime::{Result, RuntimeError};
 use coracle_store::{ErrorKind, ImageUse, Removed, Store, StoreError};
 use jiff::Timestamp;
 
 use crate::container::names::Containers;
 use crate::container::record::Record;
-use crate::disks::Disks;
+use crate::disks::{self, Disks};
 use crate::engine::Engine;
 use crate::snapshots::Snapshots;
 
@@ -159,6 +160,29 @@ impl Images {
             wanted.extend(handle.now().record.layers.last().cloned());
         }
         self.disks.retain(&|id| wanted.contains(id));
+    }
+
+    /// The disks of images, and whether containers in machines need them.
+    pub(crate) fn root_disks(&self) -> Vec<RootDisk> {
+        let containers = self.containers.all().into_iter();
+        let needed: HashSet<String> = containers
+            .map(|handle| handle.now().record)
+            .filter(|record| crate::machine::is_machine(&record.host_config))
+            .map(|record| {
+                record
+                    .layers
+                    .last()
+                    .cloned()
+                    .unwrap_or_else(|| disks::EMPTY.to_owned())
+            })
+            .collect();
+        let all = self.disks.all().into_iter();
+        all.map(|(name, size)| RootDisk {
+            in_use: needed.contains(&name),
+            name,
+            size,
+        })
+        .collect()
     }
 
     fn used_by(&self, id: &Digest) -> Vec<ImageUse> {

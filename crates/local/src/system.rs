@@ -215,6 +215,7 @@ pub(crate) async fn disk_usage(engine: &Arc<Engine>) -> Result<DiskUsage> {
             images: engine.images.list(true),
             containers,
             templates,
+            root_disks: engine.images.root_disks(),
             volumes: engine
                 .volumes
                 .list()

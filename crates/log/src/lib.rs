@@ -51,6 +51,8 @@ pub use read::ReadOptions;
 #[cfg(feature = "read")]
 pub use read::Skipped;
 #[cfg(feature = "read")]
+pub use read::Watch;
+#[cfg(feature = "read")]
 pub use read::follow;
 #[cfg(feature = "read")]
 pub use read::read;

@@ -102,6 +102,7 @@ pub(crate) fn disk_usage(engine: &Engine) -> DiskUsage {
         containers: state.list(true),
         volumes: state.measured_volumes(),
         templates: Vec::new(),
+        root_disks: Vec::new(),
     }
 }
 

@@ -133,6 +133,10 @@ answer! {
         containers: u64,
         /// Volumes.
         volumes: u64,
+        /// Templates of virtual machines.
+        templates: u64,
+        /// Images as disks of virtual machines: these bytes are among those of `layers`.
+        root_disks: u64,
     }
 }
 
@@ -213,6 +217,8 @@ impl From<&domain::DiskUsage> for DiskUsage {
             layers: usage.layers_size,
             containers: containers.sum(),
             volumes: volumes.sum(),
+            templates: usage.templates.iter().map(|one| one.size).sum(),
+            root_disks: usage.root_disks.iter().map(|one| one.size).sum(),
         }
     }
 }

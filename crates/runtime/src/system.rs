@@ -136,6 +136,19 @@ pub struct DiskUsage {
     pub volumes: Vec<Volume>,
     /// Templates of virtual machines.
     pub templates: Vec<MachineTemplate>,
+    /// Images as disks of virtual machines. Their bytes are among those of the layers.
+    pub root_disks: Vec<RootDisk>,
+}
+
+/// An image's files as the read-only disk of its virtual machines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RootDisk {
+    /// The digest of the layers that it was made of; `empty` if there are none.
+    pub name: String,
+    /// Bytes on disk.
+    pub size: u64,
+    /// Whether there are containers in virtual machines that need it.
+    pub in_use: bool,
 }
 
 /// What virtual machines of one shape are copies of.

@@ -7,15 +7,15 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use coracle_tests::output::wait_for;
-use coracle_tests::{Daemon, Output, fixture, wait_until};
+use coracle_tests::{Daemon, Output, Terminal, fixture, wait_until};
 
 use super::{Guest, cases, run, templates};
 
 #[test]
 fn commands() {
     run(cases![
-        boot_logs, info_tells_of_machines, kernels_and_their_parameters, published_sockets,
-        the_ssh_agent,
+        boot_logs, boot_logs_are_followed, info_tells_of_machines, kernels_and_their_parameters,
+        published_sockets, the_ssh_agent,
     ]);
 }
 
@@ -46,6 +46,20 @@ fn boot_logs(d: &Daemon) {
     assert_eq!(refused.code, 1);
     refused.says("is not in a virtual machine");
     d.ok(&["rm", &process]);
+}
+
+fn boot_logs_are_followed(d: &Daemon) {
+    let guest = Guest::new(d, &["--privileged"]);
+    let log = command(d, &["logs", "--boot", "-f", &guest]);
+    let mut log = Terminal::start(&log);
+    log.expect("Linux version");
+    log.expect("virtual machine fork");
+    guest.exec("echo '<0>the first word' > /dev/kmsg");
+    log.expect("the first word");
+    guest.exec("echo '<0>the last word' > /dev/kmsg");
+    log.expect("the last word");
+    d.ok(&["kill", &guest]);
+    assert_eq!(log.wait(), 0);
 }
 
 fn info_tells_of_machines(d: &Daemon) {
@@ -149,4 +163,15 @@ fn templates_are_collected(d: &Daemon) {
     }
     let df = coracle(d, &["system", "df"]).ok();
     assert!(df.contains("VM Templates"), "{df}");
+    assert!(df.contains("VM Root Disks"), "{df}");
+    let all = coracle(d, &["system", "df", "-v"]).ok();
+    assert!(all.contains("Images as disks of virtual machines"), "{all}");
+    let usage = d.api("GET", "/system/df", None).json();
+    // The last container that needed it is gone.
+    assert_eq!(usage["RootDisks"][0]["InUse"], false, "{usage}");
+    let disk = usage["RootDisks"][0]["Size"].as_u64();
+    assert!(usage["LayersSize"].as_u64() > disk, "{usage}");
+    let native = d.api("GET", "/api/v1/disk-usage", None).json();
+    assert_eq!(native["rootDisks"].as_u64(), disk, "{native}");
+    assert!(native["templates"].as_u64() > Some(1 << 20), "{native}");
 }

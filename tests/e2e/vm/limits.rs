@@ -11,8 +11,9 @@ fn limits() {
         container_statistics, container_statistics_of_networks, container_rlimit_open_files,
         container_rlimit_multiple, container_rlimit_exec, container_update,
         container_update_grows_and_shrinks_its_machine,
-        container_update_starts_and_stops_processors, machines_are_limited_on_the_host,
-        container_use_init_with_terminal, container_vm_resource_overhead,
+        container_update_starts_and_stops_processors, exec_without_memory,
+        machines_are_limited_on_the_host, container_use_init_with_terminal,
+        container_vm_resource_overhead,
     ]);
 }
 
@@ -183,6 +184,24 @@ fn container_update_starts_and_stops_processors(d: &Daemon) {
     }
     d.ok(&["restart", "-t", "0", &guest]);
     assert_eq!(guest.exec("nproc"), "2");
+}
+
+/// A container that has used up its memory, and a machine that has little besides: it can still be looked
+/// into, and its end is told.
+fn exec_without_memory(d: &Daemon) {
+    let flags = ["-m", "48m", "--memory-swap", "48m"];
+    // As much as it may have, less what the next one needs.
+    let script = "head -c 40000000 /dev/zero >/dev/shm/x; echo full; sleep 1000";
+    let flags = [&flags[..], &["--shm-size", "48m", "--network", "none"]].concat();
+    let guest = Guest::sh(d, &flags, script);
+    wait_until("its memory is used", || d.ok(&["logs", &guest]) == "full");
+    for _ in 0..5 {
+        assert_eq!(guest.exec("echo here"), "here");
+    }
+    // One exec too large for it ends, and nothing else does.
+    d.fails(137, &["exec", &guest, "tail", "/dev/zero"]);
+    assert_eq!(guest.exec("echo still"), "still");
+    assert_eq!(d.inspect(&guest, "{{.State.Running}}"), "true");
 }
 
 /// QEMU's own control group: what the machine can use, and its VMM's own.

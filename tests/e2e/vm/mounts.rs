@@ -21,8 +21,9 @@ fn mounts() {
         container_single_file_mount_symlink, container_duplicate_virtiofs_mount,
         container_duplicate_virtiofs_mount_via_symlink, container_mount_sort_by_depth,
         container_mount_does_not_lead_out, container_volume, container_volume_shared,
-        container_volumes_from, unix_socket_into_guest, unix_socket_into_guest_symlink,
-        unix_socket_into_guest_long_container_id, unix_socket_last_words,
+        container_volume_of_options, container_volumes_from, unix_socket_into_guest,
+        unix_socket_into_guest_symlink, unix_socket_into_guest_long_container_id,
+        unix_socket_last_words,
     ]);
 }
 
@@ -218,6 +219,43 @@ fn container_volume(d: &Daemon) {
         "kept\nroot:x:0:0:root:/root:/bin/sh"
     );
     d.ok(&["volume", "rm", "vm-volume"]);
+}
+
+/// Options of the driver: binds, and file systems of their own.
+fn container_volume_of_options(d: &Daemon) {
+    let (path, _) = folder(d, "volume-options");
+    std::fs::write(path.join("file"), "of the host").unwrap();
+    let device = format!("device={}", path.display());
+    let create = |name: &str, options: &[&str]| {
+        let options = options.iter().flat_map(|option| ["-o", option]);
+        let line = ["volume", "create"]
+            .into_iter()
+            .chain(options)
+            .chain([name]);
+        d.ok(&line.collect::<Vec<_>>());
+    };
+    create("vm-bound", &["type=none", "o=bind", &device]);
+    create("vm-fixed", &["type=none", "o=bind,ro", &device]);
+    let options = "o=size=1m,uid=33,mode=0750";
+    create("vm-memory", &["type=tmpfs", "device=tmpfs", options]);
+    let volumes = [
+        "-v", "vm-bound:/bound", "-v", "vm-fixed:/fixed", "-v", "vm-memory:/memory",
+    ];
+    let script = "cat /fixed/file; echo; echo new >/bound/x; touch /fixed/y 2>&1; \
+                  stat -c '%u %a' /memory; echo kept >/memory/file; cat /memory/file; \
+                  dd if=/dev/zero of=/memory/large bs=1M count=2 2>&1 | grep -i space; true";
+    let said = d.sh(&volumes, script);
+    let said: Vec<_> = said.lines().collect();
+    assert_eq!(said.len(), 5, "{said:?}");
+    assert_eq!(said[0], "of the host");
+    assert!(said[1].contains("Read-only file system"), "{said:?}");
+    assert_eq!(said[2..4], ["33 750", "kept"]);
+    assert!(said[4].contains("No space left on device"), "{said:?}");
+    assert_eq!(std::fs::read_to_string(path.join("x")).unwrap(), "new\n");
+    // With its last container the memory is gone.
+    assert_eq!(d.sh(&["-v", "vm-memory:/v"], "ls /v | wc -l"), "0");
+    d.ok(&["volume", "rm", "vm-bound", "vm-fixed", "vm-memory"]);
+    assert!(path.join("file").exists());
 }
 
 /// Two machines and a process on one volume.

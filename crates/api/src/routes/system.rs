@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
-use coracle_docker::system::{DiskUsageResponse, TemplateUsage};
+use coracle_docker::system::{DiskUsageResponse, RootDiskUsage, TemplateUsage};
 use http::{HeaderName, HeaderValue, Method, header};
 use jiff::Timestamp;
 
@@ -142,6 +142,13 @@ async fn disk_usage(State(api): State<Api>, version: ApiVersion, query: Query) -
             .then(|| volumes.map(|found| volume::inspect(found, true)).collect()),
         templates: (usage.templates.into_iter())
             .map(|found| TemplateUsage {
+                name: found.name,
+                size: found.size,
+                in_use: found.in_use,
+            })
+            .collect(),
+        root_disks: (usage.root_disks.into_iter())
+            .map(|found| RootDiskUsage {
                 name: found.name,
                 size: found.size,
                 in_use: found.in_use,

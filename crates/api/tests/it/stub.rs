@@ -220,6 +220,7 @@ impl Runtime for Stub {
             containers: self.list_containers(true).await?,
             volumes: Vec::new(),
             templates: Vec::new(),
+            root_disks: Vec::new(),
         })
     }
 

@@ -31,7 +31,7 @@ pub(crate) struct LogsArgs {
     #[arg(short = 't', long)]
     timestamps: bool,
     /// What the container's virtual machine wrote to its console, in place of the log
-    #[arg(long, conflicts_with_all = ["details", "follow", "since", "until", "timestamps"])]
+    #[arg(long, conflicts_with_all = ["details", "since", "until", "timestamps"])]
     boot: bool,
     /// Container
     container: String,

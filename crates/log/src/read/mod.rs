@@ -20,7 +20,7 @@ use crate::config::Driver;
 use crate::config::LogConfig;
 use crate::entry::Stream;
 use cursor::Cursor;
-use watch::Watch;
+pub use watch::Watch;
 
 /// Which entries are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

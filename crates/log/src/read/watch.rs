@@ -13,13 +13,16 @@ use tokio::io::unix::AsyncFd;
 
 /// Watches the directory of a log file.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub struct Watch {
     fd: AsyncFd<OwnedFd>,
 }
 
 impl Watch {
-    /// Begins to watch.
-    pub(crate) fn new(path: &Path) -> io::Result<Self> {
+    /// Begins to watch the directory of this file.
+    ///
+    /// # Errors
+    /// If there is no such directory, or the kernel's limit on watches is reached.
+    pub fn new(path: &Path) -> io::Result<Self> {
         use inotify::CreateFlags;
         use inotify::WatchFlags;
         let directory = match path.parent() {
@@ -35,7 +38,10 @@ impl Watch {
     }
 
     /// Waits until something changed since the last call. Cancel safe.
-    pub(crate) async fn changed(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Those of the kernel, which come with the end of everything.
+    pub async fn changed(&mut self) -> io::Result<()> {
         let mut guard = self.fd.readable().await?;
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(guard.get_inner(), &mut buffer);

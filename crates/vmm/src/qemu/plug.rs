@@ -69,7 +69,8 @@ impl Plugs {
         }
         self.ports.iter().position(Option::is_none).ok_or_else(|| {
             Error::Unsupported(format!(
-                "no place is left for {what} {name}: a machine has {PORTS}"
+                "no place is left for {what} {name}: a machine has {PORTS} for network cards, disks and \
+                 memory that come while it runs"
             ))
         })
     }

@@ -71,6 +71,9 @@ fn rows(usage: &DiskUsageResponse) -> Vec<Row> {
     if !usage.templates.is_empty() {
         rows.push(line("VM Templates", templates(usage)));
     }
+    if !usage.root_disks.is_empty() {
+        rows.push(line("VM Root Disks", root_disks(usage)));
+    }
     rows
 }
 
@@ -96,11 +99,13 @@ fn images(usage: &DiskUsageResponse) -> Sum {
         image.size.saturating_sub(shared)
     };
     let in_use: u64 = used.clone().map(own).sum();
+    // These have a line of their own.
+    let size = usage.layers_size.saturating_sub(root_disks(usage).size);
     Sum {
         total: images.len(),
         active: used.count(),
-        size: usage.layers_size,
-        reclaimable: usage.layers_size.saturating_sub(in_use),
+        size,
+        reclaimable: size.saturating_sub(in_use),
     }
 }
 
@@ -146,17 +151,33 @@ fn volumes(usage: &DiskUsageResponse) -> Sum {
 }
 
 fn templates(usage: &DiskUsageResponse) -> Sum {
-    let all = &usage.templates;
-    let size = |in_use: bool| -> u64 {
-        let chosen = all.iter().filter(|template| template.in_use == in_use);
-        chosen.map(|template| template.size).sum()
+    let all = usage.templates.iter();
+    of_machines(all.map(|template| (template.size, template.in_use)))
+}
+
+/// They go with their images.
+fn root_disks(usage: &DiskUsageResponse) -> Sum {
+    of_machines(usage.root_disks.iter().map(|disk| (disk.size, disk.in_use)))
+}
+
+/// Of sizes, and whether each is used.
+fn of_machines(all: impl Iterator<Item = (u64, bool)>) -> Sum {
+    let mut sum = Sum {
+        total: 0,
+        active: 0,
+        size: 0,
+        reclaimable: 0,
     };
-    Sum {
-        total: all.len(),
-        active: all.iter().filter(|template| template.in_use).count(),
-        size: size(true) + size(false),
-        reclaimable: size(false),
+    for (size, in_use) in all {
+        sum.total += 1;
+        sum.size += size;
+        if in_use {
+            sum.active += 1;
+        } else {
+            sum.reclaimable += size;
+        }
     }
+    sum
 }
 
 fn build_cache(usage: &DiskUsageResponse) -> Sum {
@@ -244,8 +265,45 @@ fn verbose(usage: &DiskUsageResponse) -> String {
     }
     let volumes = table.render();
     let cache = human::size(build_cache(usage).size);
+    let machines = machines(usage);
     format!(
         "Images space usage:\n\n{images}\nContainers space usage:\n\n{containers}\nLocal Volumes \
-         space usage:\n\n{volumes}\nBuild cache usage: {cache}\n"
+         space usage:\n\n{volumes}\nBuild cache usage: {cache}\n{machines}"
     )
+}
+
+/// What virtual machines take beside their containers; nothing if there are none.
+fn machines(usage: &DiskUsageResponse) -> String {
+    let templates = usage.templates.iter();
+    let disks = usage.root_disks.iter();
+    let all = [
+        (
+            "Templates of virtual machines",
+            "TEMPLATE",
+            templates
+                .map(|one| (&one.name, one.size, one.in_use))
+                .collect::<Vec<_>>(),
+        ),
+        (
+            "Images as disks of virtual machines",
+            "LAYERS",
+            disks.map(|one| (&one.name, one.size, one.in_use)).collect(),
+        ),
+    ];
+    let mut text = String::new();
+    for (title, heading, rows) in all {
+        if rows.is_empty() {
+            continue;
+        }
+        let mut table = Table::new([heading, "SIZE", "IN USE"]);
+        for (name, bytes, in_use) in rows {
+            table.push([
+                short_id(name).to_owned(),
+                human::size_with_precision(bytes, 3),
+                in_use.to_string(),
+            ]);
+        }
+        text += &format!("\n{title}:\n\n{}", table.render());
+    }
+    text
 }
