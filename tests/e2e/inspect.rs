@@ -96,3 +96,29 @@ fn several_and_none() {
         }
     }
 }
+
+/// What Docker's older clients look for: the container that an image was made of, and the runtime by the name
+/// that was asked for.
+#[test]
+fn what_older_clients_expect() {
+    let Some(d) = Daemon::start() else { return };
+    let id = d.ok(&[
+        "create", "--runtime", "runc", "-e", "A=b", "busybox", "true",
+    ]);
+    assert_eq!(d.inspect(&id, "{{.HostConfig.Runtime}}"), "runc");
+    let known = d.ok(&["info", "--format", "{{json .Runtimes}}"]);
+    assert!(known.contains("\"runc\":"), "{known}");
+    d.ok(&["start", "-a", &id]);
+    d.ok(&["commit", &id, "made"]);
+    let image = |version: &str, name: &str| {
+        d.api("GET", &format!("/v{version}/images/{name}/json"), None)
+            .json()
+    };
+    let old = image("1.44", "made");
+    assert_eq!(old["Container"], id.as_str());
+    assert_eq!(old["ContainerConfig"]["Image"], "busybox");
+    assert_eq!(old["ContainerConfig"]["Env"][0], "A=b");
+    let new = image("1.45", "made");
+    assert!(new.get("Container").is_none() && new.get("ContainerConfig").is_none());
+    assert!(image("1.44", "busybox").get("Container").is_none());
+}

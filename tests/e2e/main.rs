@@ -37,6 +37,7 @@ mod secrets;
 mod sharing;
 mod sockets;
 mod system;
+mod tls;
 mod tree;
 mod vm;
 mod volume_options;

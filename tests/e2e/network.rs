@@ -299,3 +299,63 @@ fn what_leaves_is_masqueraded() {
     let _ = pid.wait();
     seen.code(0);
 }
+
+#[test]
+fn link_local_addresses() {
+    let Some(d) = Daemon::start() else { return };
+    d.ok(&["network", "create", "--subnet", "10.77.0.0/24", "seven"]);
+    let flags = [
+        "--network", "seven", "--link-local-ip", "169.254.10.5", "--link-local-ip",
+    ];
+    d.sleeper(&[&["--name", "one"], &flags[..], &["fe80::99"]].concat());
+    let seen = d.ok(&["exec", "one", "ip", "-o", "addr", "show", "eth0"]);
+    for address in [
+        "inet 10.77.0.2/24", "inet 169.254.10.5/16", "inet6 fe80::99/64",
+    ] {
+        assert!(seen.contains(address), "{address} in {seen}");
+    }
+    let asked = "{{json .NetworkSettings.Networks.seven.IPAMConfig.LinkLocalIPs}}";
+    assert_eq!(d.inspect("one", asked), "[\"169.254.10.5\",\"fe80::99\"]");
+    // To one that runs, and over its next start.
+    d.sleeper(&["--name", "two", "--network", "bridge"]);
+    d.ok(&[
+        "network", "connect", "--link-local-ip", "169.254.44.4", "seven", "two",
+    ]);
+    assert_eq!(d.inspect("two", asked), "[\"169.254.44.4\"]");
+    d.ok(&[
+        "exec", "two", "ping", "-c", "1", "-I", "eth1", "169.254.10.5",
+    ]);
+    d.ok(&["restart", "-t", "0", "two"]);
+    let seen = d.ok(&["exec", "two", "ip", "-o", "addr"]);
+    assert!(seen.contains("inet 169.254.44.4/16"), "{seen}");
+    for (bad, words) in [
+        ("10.1.2.3", "invalid link local IP address: 10.1.2.3"),
+        ("x", "invalid link-local IP address: x"),
+    ] {
+        let flags = [
+            "run", "--rm", "--network", "seven", "--link-local-ip", bad, "busybox", "true",
+        ];
+        d.fails(125, &flags).mentions(words);
+        let flags = ["network", "connect", "--link-local-ip", bad, "seven", "two"];
+        d.ok(&["network", "disconnect", "seven", "two"]);
+        d.fails(1, &flags).mentions(words);
+        d.ok(&["network", "connect", "seven", "two"]);
+    }
+}
+
+/// Docker's clients are told that it is forbidden, as ever; the native API's, who is in the way.
+#[test]
+fn one_in_use_is_not_removed() {
+    let Some(d) = Daemon::start() else { return };
+    d.ok(&["network", "create", "busy"]);
+    d.sleeper(&["--name", "user", "--network", "busy"]);
+    let text = d.api("DELETE", "/networks/busy", None).error(403);
+    assert!(text.contains("has active endpoints"), "{text}");
+    let reply = d.api("DELETE", "/api/v1/networks/busy", None);
+    assert_eq!(reply.status, 409, "{}", reply.text());
+    assert_eq!(reply.json()["error"], "invalidState");
+    assert!(reply.text().contains("in use by user"), "{}", reply.text());
+    assert_eq!(d.api("DELETE", "/api/v1/networks/bridge", None).status, 403);
+    d.ok(&["rm", "-f", "user"]);
+    assert_eq!(d.api("DELETE", "/api/v1/networks/busy", None).status, 204);
+}

@@ -96,9 +96,10 @@ fn rules(udp: u16, tcp: u16) -> String {
     )
 }
 
-/// Makes sockets on an address of the host's. It need not be there yet.
+/// Makes sockets on an address of the host's. It need not be there yet, and a container may have published
+/// the port of all addresses: theirs is more particular, and gets the questions.
 pub(crate) fn at_gateway(address: IpAddr) -> io::Result<Sockets> {
-    listen(address, PORT)
+    make(address, PORT, true)
 }
 
 /// Makes sockets for the host's own questions.
@@ -107,6 +108,11 @@ pub(crate) fn on_host(address: SocketAddr) -> io::Result<Sockets> {
 }
 
 fn listen(address: IpAddr, port: u16) -> io::Result<Sockets> {
+    make(address, port, false)
+}
+
+/// `shared` with sockets on all addresses that are of the same user and say so too.
+fn make(address: IpAddr, port: u16, shared: bool) -> io::Result<Sockets> {
     let make = |kind, protocol| -> io::Result<_> {
         let family = match address {
             IpAddr::V4(_) => AddressFamily::INET,
@@ -124,6 +130,9 @@ fn listen(address: IpAddr, port: u16) -> io::Result<Sockets> {
         if kind == SocketType::STREAM {
             // Connections of a former daemon that linger don't matter.
             sockopt::set_socket_reuseaddr(&socket, true)?;
+        }
+        if shared {
+            sockopt::set_socket_reuseport(&socket, true)?;
         }
         rustix::net::bind(&socket, &SocketAddr::new(address, port))?;
         Ok(socket)

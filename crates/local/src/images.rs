@@ -272,7 +272,10 @@ impl Images {
             .iter()
             .map(|layer| self.snapshots.layer_size(&layer.chain_id))
             .sum();
+        let (container, container_config) = coracle_spec::changes::made_of(config);
         Image {
+            container,
+            container_config,
             id: image.id.to_string(),
             repo_tags: image.references.iter().map(Reference::familiar).collect(),
             repo_digests: image.repo_digests.iter().map(Reference::familiar).collect(),

@@ -667,6 +667,7 @@ fn endpoint_config(
     if let Some(ipam) = asked {
         config.ipv4 = ipam.ipv4_address.parse().ok();
         config.ipv6 = ipam.ipv6_address.parse().ok();
+        config.link_local = coracle_spec::link_local(&ipam.link_local_ips)?;
     }
     Ok(config)
 }

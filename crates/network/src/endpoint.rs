@@ -88,6 +88,8 @@ pub struct EndpointConfig {
     pub ipv4: Option<Ipv4Addr>,
     /// A certain IPv6 address, or the next free one if the network has IPv6.
     pub ipv6: Option<Ipv6Addr>,
+    /// Further addresses, which are the link's alone.
+    pub link_local: Vec<IpAddr>,
     /// A certain Ethernet address, or the one that follows from the IPv4 address.
     pub mac: Option<MacAddr>,
     /// Names by which the others of the network find it.
@@ -111,6 +113,7 @@ impl EndpointConfig {
             ifname: "eth0".to_owned(),
             ipv4: None,
             ipv6: None,
+            link_local: Vec::new(),
             mac: None,
             aliases: Vec::new(),
             default_route: true,
@@ -234,6 +237,9 @@ pub struct Endpoint {
     pub ipv4: Option<Assigned>,
     /// IPv6 address, if the network has IPv6.
     pub ipv6: Option<Assigned>,
+    /// Further addresses, which are the link's alone.
+    #[serde(default)]
+    pub link_local: Vec<IpAddr>,
     /// Names by which the others of the network find it.
     #[serde(default)]
     pub aliases: Vec<String>,
@@ -291,11 +297,13 @@ impl Endpoint {
                 gateway: None,
             })
         });
+        let addresses = self.addresses().map(|a| (a.ip, a.prefix()));
+        let link_local = self.link_local.iter().map(|ip| (*ip, link_prefix(*ip)));
         Interface {
             mac: self.mac,
             name: self.ifname.clone(),
             mtu: self.mtu,
-            addresses: self.addresses().map(|a| (a.ip, a.prefix())).collect(),
+            addresses: addresses.chain(link_local).collect(),
             gateway4,
             gateway6,
             routes: routes.collect(),
@@ -312,6 +320,14 @@ impl Endpoint {
     #[must_use]
     pub fn ip6(&self) -> Option<IpAddr> {
         self.ipv6.as_ref().map(|a| a.ip)
+    }
+}
+
+/// Bits of the network part of a link-local address (RFC 3927, RFC 4291).
+fn link_prefix(ip: IpAddr) -> u8 {
+    match ip {
+        IpAddr::V4(_) => 16,
+        IpAddr::V6(_) => 64,
     }
 }
 

@@ -6,9 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
-use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr};
+use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr, set_socket_reuseport};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
 use serde::{Deserialize, Serialize};
 
@@ -228,7 +229,32 @@ fn bind_all(request: &PortRequest, ips: &[IpAddr], port: u16) -> Result<Vec<Port
     Ok(bindings)
 }
 
+/// The port of the names that machines ask for, at addresses of the host's own.
+const DNS_PORT: u16 = 53;
+
+/// One at a time: whether the port is free is seen before it is taken.
+static DNS: Mutex<()> = Mutex::new(());
+
+/// A socket on a port. Port 53 of all addresses is shared with what answers names on addresses of
+/// our bridges (which lets it, `coracle-dns`), and with nobody else.
 fn listen(proto: Proto, address: SocketAddr) -> rustix::io::Result<OwnedFd> {
+    if address.port() != DNS_PORT || !address.ip().is_unspecified() {
+        return open(proto, address, false);
+    }
+    let _alone = DNS.lock().unwrap_or_else(PoisonError::into_inner);
+    // Who has the port of all addresses has that of this one, and lets nobody share it who doesn't say so.
+    let loopback: IpAddr = match address.ip() {
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    let free = open(proto, SocketAddr::new(loopback, DNS_PORT), false).map(drop);
+    match free {
+        Ok(()) | Err(Errno::ADDRNOTAVAIL) => open(proto, address, true),
+        Err(error) => Err(error),
+    }
+}
+
+fn open(proto: Proto, address: SocketAddr, shared: bool) -> rustix::io::Result<OwnedFd> {
     let family = if address.is_ipv4() {
         AddressFamily::INET
     } else {
@@ -247,6 +273,9 @@ fn listen(proto: Proto, address: SocketAddr) -> rustix::io::Result<OwnedFd> {
         // Connections of a former owner that are still closing don't keep a new one out. (With UDP
         // it would let two owners share the port.)
         set_socket_reuseaddr(&socket, true)?;
+    }
+    if shared {
+        set_socket_reuseport(&socket, true)?;
     }
     rustix::net::bind(&socket, &address)?;
     if proto == Proto::Tcp {

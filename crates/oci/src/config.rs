@@ -78,6 +78,12 @@ pub struct ImageConfig {
     /// Docker's: the version of the engine that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub docker_version: Option<String>,
+    /// Docker's: the id of the container that it was made of. Anything, as others have written it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<serde_json::Value>,
+    /// Docker's: what that container was created as; likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_config: Option<serde_json::Value>,
     /// How containers of it start.
     #[serde(default, deserialize_with = "lenient::null")]
     pub config: ContainerConfig,

@@ -32,6 +32,10 @@ pub struct Image {
     pub author: String,
     /// Its defaults for containers.
     pub config: ContainerConfig,
+    /// The container that it was made of, where it is known; empty else.
+    pub container: String,
+    /// What that container was created as.
+    pub container_config: Option<Box<ContainerConfig>>,
     /// Architecture.
     pub architecture: String,
     /// Variant of the architecture.

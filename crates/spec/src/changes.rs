@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use coracle_oci::{ContainerConfig as ImageContainerConfig, Empty, ImageConfig};
 use coracle_runtime::spec::{self, ContainerConfig};
 use coracle_runtime::{Result, RuntimeError};
+use serde::Deserialize;
 
 /// A container's configuration as an image's.
 pub fn image_config(config: &ContainerConfig) -> ImageContainerConfig {
@@ -40,6 +41,14 @@ pub fn image_config(config: &ContainerConfig) -> ImageContainerConfig {
         shell: config.shell.clone(),
         ..Default::default()
     }
+}
+
+/// The container that an image was made of, by its id and as it was created. Others may have written anything.
+pub fn made_of(image: &ImageConfig) -> (String, Option<Box<ContainerConfig>>) {
+    let id = image.container.as_ref().and_then(|id| id.as_str());
+    let created = image.container_config.as_ref();
+    let created = created.and_then(|created| ContainerConfig::deserialize(created).ok());
+    (id.unwrap_or_default().to_owned(), created.map(Box::new))
 }
 
 /// An image's defaults as a container's configuration.

@@ -1,11 +1,14 @@
 //! What a container's place on a network is asked to be: refused where it is none.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use coracle_runtime::spec::{EndpointSettings, NetworkingConfig};
 
 use crate::SpecError;
 use crate::check::check_mac;
+
+/// Most link-local addresses of one interface.
+const MAX_LINK_LOCAL: usize = 16;
 
 /// Checks all endpoints of a creation.
 ///
@@ -19,7 +22,7 @@ pub fn check_networking(networking: &NetworkingConfig) -> Result<(), SpecError> 
 /// Checks one endpoint, as far as that can be told without its network.
 ///
 /// # Errors
-/// `Invalid` for what is no address, and for link-local addresses, which nobody serves.
+/// `Invalid` for what is no address, and what is no link-local one.
 pub fn check_endpoint(settings: &EndpointSettings) -> Result<(), SpecError> {
     if !settings.mac_address.is_empty() {
         check_mac(&settings.mac_address)?;
@@ -34,12 +37,38 @@ pub fn check_endpoint(settings: &EndpointSettings) -> Result<(), SpecError> {
     if !v6.is_empty() && v6.parse::<Ipv6Addr>().is_err() {
         return Err(SpecError::invalid(format!("invalid IPv6 address: {v6}")));
     }
-    if let Some(address) = ipam.link_local_ips.first() {
+    link_local(&ipam.link_local_ips).map(drop)
+}
+
+/// Further addresses of an interface, which are the link's alone.
+///
+/// # Errors
+/// `Invalid` for what is no address, or no link-local one, and for too many.
+pub fn link_local(given: &[String]) -> Result<Vec<IpAddr>, SpecError> {
+    if given.len() > MAX_LINK_LOCAL {
         return Err(SpecError::invalid(format!(
-            "LinkLocalIPs ({address}) are not supported"
+            "too many link-local IP addresses: {MAX_LINK_LOCAL} are the most"
         )));
     }
-    Ok(())
+    let mut addresses = Vec::new();
+    for text in given {
+        let ip: IpAddr = text
+            .parse()
+            .map_err(|_| SpecError::invalid(format!("invalid link-local IP address: {text}")))?;
+        let is_link_local = match ip {
+            IpAddr::V4(ip) => ip.is_link_local(),
+            IpAddr::V6(ip) => ip.is_unicast_link_local(),
+        };
+        if !is_link_local {
+            return Err(SpecError::invalid(format!(
+                "invalid link local IP address: {text}"
+            )));
+        }
+        if !addresses.contains(&ip) {
+            addresses.push(ip);
+        }
+    }
+    Ok(addresses)
 }
 
 #[cfg(test)]
@@ -47,6 +76,21 @@ mod tests {
     use coracle_runtime::spec::EndpointIpam;
 
     use super::*;
+
+    #[test]
+    fn link_local_addresses() {
+        let read = |given: &[&str]| {
+            let given: Vec<String> = given.iter().map(|&text| text.to_owned()).collect();
+            link_local(&given)
+        };
+        assert!(read(&[]).unwrap().is_empty());
+        let two = read(&["169.254.1.2", "fe80::9", "169.254.1.2"]).unwrap();
+        assert_eq!(two.len(), 2);
+        for bad in ["", "x", "10.0.0.1", "fd00::1", "169.254.1.2/16"] {
+            assert!(read(&[bad]).is_err(), "{bad:?}");
+        }
+        assert!(read(&["169.254.1.2"; MAX_LINK_LOCAL + 1]).is_err());
+    }
 
     #[test]
     fn addresses() {

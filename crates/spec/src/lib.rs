@@ -36,7 +36,7 @@ pub use build::{Inputs, Namespace, Namespaces, build};
 pub use capabilities::{CAPABILITIES, capabilities};
 pub use check::check;
 pub use disks::RAW;
-pub use endpoint::{check_endpoint, check_networking};
+pub use endpoint::{check_endpoint, check_networking, link_local};
 pub use error::SpecError;
 pub use files::{CONFIGS_ANNOTATION, FileKind, SECRETS_ANNOTATION, SecretFile, secret_files};
 pub use link::{

@@ -31,6 +31,8 @@ pub struct NewImage<'a> {
     pub config: ContainerConfig,
     /// How it came about. `created` is now unless it is set; `empty_layer` is set by `layer`.
     pub history: History,
+    /// The container that it is made of, by its id and as it was created, to be told to Docker's older clients.
+    pub container: Option<(String, serde_json::Value)>,
     /// What it runs on; the parent's, else the host's, if not set.
     pub platform: Option<Platform>,
 }
@@ -81,6 +83,10 @@ impl Store {
         config.author.clone_from(&history.author);
         config.comment.clone_from(&history.comment);
         config.docker_version = None;
+        (config.container, config.container_config) = match new.container {
+            Some((id, created)) => (Some(id.into()), Some(created)),
+            None => (None, None),
+        };
         history.empty_layer = new.layer.is_none();
         config.history.push(history);
         if let Some((descriptor, diff_id)) = new.layer {

@@ -56,6 +56,7 @@ impl Store {
         let layer = self.put_layer(&lease, tar)?;
         let comment = Some(import.message).filter(|message| !message.is_empty());
         let new = NewImage {
+            container: None,
             parent: None,
             layer: Some(layer),
             config: import.config,

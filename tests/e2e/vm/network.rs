@@ -16,7 +16,8 @@ fn networks() {
         container_ipv6_default_route, container_ipv6_dual_stack,
         container_ipv6_gateway_outside_subnet, container_networks_of_two_kinds, container_names,
         container_dns, container_published_port, container_two_networks,
-        container_connect_and_disconnect, container_legacy_links,
+        container_connect_and_disconnect, container_legacy_links, container_link_local_addresses,
+        container_names_beside_a_published_dns,
     ]);
 }
 
@@ -100,6 +101,49 @@ fn container_legacy_links(d: &Daemon) {
     d.ok(&["rm", "--link", "linked-web/the-db"]);
     assert!(!guest.exec("cat /etc/hosts").contains("the-db"));
     d.ok(&["rm", "-f", &peer, &taker]);
+}
+
+fn container_link_local_addresses(d: &Daemon) {
+    d.ok(&["network", "create", "vm-link"]);
+    let one = ["--network", "vm-link", "--link-local-ip", "169.254.10.5"];
+    let one = Guest::new(d, &one);
+    let two = Guest::new(d, &["--network", "bridge"]);
+    d.ok(&[
+        "network", "connect", "--link-local-ip", "169.254.10.6", "vm-link", &two,
+    ]);
+    assert!(one.exec("ip -o addr").contains("inet 169.254.10.5/16"));
+    let seen = two.exec("ip -o addr; ping -c 1 -I eth1 169.254.10.5");
+    assert!(seen.contains("inet 169.254.10.6/16"), "{seen}");
+    drop((one, two));
+    d.ok(&["network", "rm", "vm-link"]);
+}
+
+/// A container has published port 53 of all addresses, before and after machines ask there for names.
+fn container_names_beside_a_published_dns(d: &Daemon) {
+    d.ok(&["network", "create", "vm-dns"]);
+    let publish = [
+        "--runtime", "process", "--network", "bridge", "-p", "53:53/udp", "-p", "53:53/tcp",
+    ];
+    let other = d.sleeper(&publish);
+    let on = ["--network", "vm-dns", "--name"];
+    let named = Guest::new(d, &[&on[..], &["dns-named"]].concat());
+    let asking = Guest::new(d, &[&on[..], &["dns-asking"]].concat());
+    let ip = address(d, &named);
+    let ask = || {
+        let seen = asking.exec("nslookup dns-named 2>&1");
+        assert!(seen.contains(&ip), "{ip} in {seen}");
+    };
+    ask();
+    // Nobody shares a port with it.
+    let again = [&["run", "--rm"], &publish[..], &["busybox", "true"]].concat();
+    d.fails(125, &again).mentions("port is already allocated");
+    d.ok(&["rm", "-f", &other]);
+    ask();
+    let other = d.sleeper(&publish);
+    ask();
+    d.ok(&["rm", "-f", &other]);
+    drop((named, asking));
+    d.ok(&["network", "rm", "vm-dns"]);
 }
 
 fn container_networking_enabled(d: &Daemon) {

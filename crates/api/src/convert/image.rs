@@ -101,8 +101,13 @@ pub(crate) fn inspect(image: Image, driver: &str, version: ApiVersion) -> ImageI
     ImageInspect {
         created,
         // Left out where it is not known, as by dockerd.
-        container: None,
-        container_config: version.before(45).then(Default::default),
+        container: Some(image.container).filter(|id| version.before(45) && !id.is_empty()),
+        container_config: version.before(45).then(|| {
+            image
+                .container_config
+                .map(|created| *created)
+                .unwrap_or_default()
+        }),
         virtual_size: version.before(44).then_some(image.size),
         // Comes with 1.48.
         descriptor: None,

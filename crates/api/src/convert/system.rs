@@ -48,11 +48,20 @@ pub(crate) fn version(version: Version) -> VersionResponse {
 pub(crate) fn info(info: Info, version: String, drivers: Drivers) -> InfoResponse {
     let limit = |name: &str| info.limits.get(name).copied().unwrap_or(false);
     let [http_proxy, https_proxy, no_proxy] = info.proxies.clone();
-    let runtimes = info
+    let mut runtimes: BTreeMap<String, RuntimeInfo> = info
         .runtimes
         .iter()
         .map(|(name, path)| (name.clone(), RuntimeInfo { path: path.clone() }))
         .collect();
+    // Docker's names for processes, which some clients look for before they ask for them.
+    if let Some(path) = info.runtimes.get("process") {
+        for name in ["runc", "io.containerd.runc.v2"] {
+            let path = path.clone();
+            runtimes
+                .entry(name.to_owned())
+                .or_insert(RuntimeInfo { path });
+        }
+    }
     InfoResponse {
         containers: info.containers,
         containers_running: info.running,

@@ -5,6 +5,7 @@ use coracle_native::container::Pruned;
 use coracle_native::network::{Network, NetworkConnect, NetworkCreate, NetworkDisconnect};
 use coracle_native::query::{Nothing, PageQuery};
 use coracle_native::request::Prune;
+use coracle_runtime::RuntimeError;
 use coracle_runtime::network::ConnectRequest;
 
 use super::call::{Call, Json, NoBody, Optional};
@@ -68,8 +69,27 @@ async fn inspect(call: Call<Nothing, NoBody>) -> Answer<Found<Network>> {
 }
 
 async fn remove_one(call: Call<Nothing, NoBody>) -> Answer<Done> {
-    call.api.runtime.remove_network(&call.name).await?;
-    Ok(Done)
+    let runtime = &call.api.runtime;
+    let refused = match runtime.remove_network(&call.name).await {
+        Ok(()) => return Ok(Done),
+        Err(refused) => refused,
+    };
+    // To Docker's clients it is forbidden; here it is a conflict, and who is in the way is told.
+    if matches!(refused, RuntimeError::Forbidden(_))
+        && let Ok(network) = runtime.inspect_network(&call.name).await
+        && !network.containers.is_empty()
+        && !matches!(network.name.as_str(), "bridge" | "host" | "none")
+    {
+        let users = network.containers.into_values();
+        let users: Vec<String> = users.map(|user| user.name).collect();
+        return Err(RuntimeError::InvalidState(format!(
+            "network {} is in use by {}: disconnect or remove them first",
+            network.name,
+            users.join(", ")
+        ))
+        .into());
+    }
+    Err(refused.into())
 }
 
 async fn connect_one(call: Call<Nothing, Json<NetworkConnect>>) -> Answer<Done> {

@@ -39,6 +39,8 @@ pub(crate) fn image(found: ImageInspect) -> Image {
         created: time::parse(&found.created).ok().flatten(),
         author: found.author,
         config: found.config,
+        container: found.container.unwrap_or_default(),
+        container_config: found.container_config.map(Box::new),
         architecture: found.architecture,
         variant: found.variant,
         os: found.os,

@@ -68,12 +68,12 @@ impl Execs {
             .ok_or_else(|| RuntimeError::no_such_exec(id))?;
         if entry.exec.running {
             return Err(RuntimeError::InvalidState(format!(
-                "exec command {id} is already running"
+                "Error: Exec command {id} is already running"
             )));
         }
         if entry.started {
             return Err(RuntimeError::InvalidState(format!(
-                "exec command {id} has already run"
+                "Error: Exec command {id} has already run"
             )));
         }
         entry.started = true;
@@ -281,7 +281,7 @@ fn exec_error(error: TaskError) -> RuntimeError {
     match error.kind() {
         Some(_) => match task_error(error) {
             RuntimeError::InvalidArgument(text) => RuntimeError::InvalidArgument(format!(
-                "OCI runtime exec failed: exec failed: {text}"
+                "OCI runtime exec failed: exec failed: unable to start container process: {text}"
             )),
             other => other,
         },

@@ -412,6 +412,11 @@ fn make_image(
         layer: Some(layer),
         config,
         history,
+        container: Some((
+            record.id.clone(),
+            serde_json::to_value(&record.config)
+                .map_err(|error| RuntimeError::Internal(error.to_string()))?,
+        )),
         platform: None,
     };
     let replaced = store

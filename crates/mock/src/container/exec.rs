@@ -147,12 +147,12 @@ pub(crate) fn start(engine: &Arc<Engine>, id: &str, start: StartExec) -> Result<
     check_running(entry)?;
     if known.exec.running {
         return Err(RuntimeError::InvalidState(format!(
-            "exec command {id} is already running"
+            "Error: Exec command {id} is already running"
         )));
     }
     if known.started {
         return Err(RuntimeError::InvalidState(format!(
-            "exec command {id} has already run"
+            "Error: Exec command {id} has already run"
         )));
     }
     known.started = true;
@@ -177,7 +177,7 @@ pub(crate) fn start(engine: &Arc<Engine>, id: &str, start: StartExec) -> Result<
             known.exec.exit_code = Some(code);
             return Err(match code {
                 126 | 127 => RuntimeError::InvalidArgument(format!(
-                    "OCI runtime exec failed: exec failed: {text}"
+                    "OCI runtime exec failed: exec failed: unable to start container process: {text}"
                 )),
                 _ => RuntimeError::Internal(text),
             });

@@ -161,7 +161,10 @@ impl Stored {
     pub(crate) fn describe(&self) -> Image {
         let familiar = |names: &[Reference]| names.iter().map(Reference::familiar).collect();
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let (container, container_config) = coracle_spec::changes::made_of(&self.config);
         Image {
+            container,
+            container_config,
             id: self.id.to_string(),
             repo_tags: familiar(&self.names),
             repo_digests: familiar(&self.digests),

@@ -274,6 +274,7 @@ fn choose(
         mtu: network.mtu,
         ipv4: assigned(ip4, Some(&network.ipv4)),
         ipv6: assigned(ip6, network.ipv6.as_ref()),
+        link_local: wanted.link_local,
         aliases: wanted.aliases,
         default_route: wanted.default_route,
         gateway_priority: wanted.gateway_priority,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! prerouting, output (nat)   to this host, published port  -> the container (maps)
+//!                            but a name asked of a network's gateway: to this host
 //! forward (filter)           replies, published ports, same bridge: accept
 //!                            else into one of our bridges, or out of an internal one: drop
 //! postrouting (nat)          out of a network by another way than its bridge: masquerade
@@ -15,6 +16,8 @@
 //! `accept` ends only our own chain: a packet that another table drops stays dropped. Where someone
 //! else's `forward` chain has the policy `drop` (dockerd's iptables rules, a firewall of the
 //! host's), they must let our bridges pass.
+
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
@@ -42,6 +45,8 @@ struct Bridge {
     internal: bool,
     icc: bool,
     masquerade: bool,
+    /// Where machines on it ask for names, if it has names.
+    names: Option<IpAddr>,
 }
 
 impl Networks {
@@ -53,6 +58,7 @@ impl Networks {
             internal: n.internal,
             icc: n.icc,
             masquerade: n.masquerade,
+            names: (!n.is_default()).then_some(n.ipv4.gateway),
         });
         Self {
             bridges: bridges.collect(),
@@ -61,6 +67,7 @@ impl Networks {
     }
 }
 
+const DNS_PORT: u16 = 53;
 const BRIDGES: &str = "@bridges";
 
 /// The whole table, made anew: whatever it held is replaced in the same transaction.
@@ -174,6 +181,20 @@ fn destination_rules(networks: &Networks, commands: &mut Vec<Command>) {
             priority: -100,
         },
     );
+    for bridge in &networks.bridges {
+        // Who has published port 53 isn't who machines ask for names.
+        if let Some(gateway) = bridge.names {
+            let family = if gateway.is_ipv4() { "ip" } else { "ip6" };
+            let question = [
+                is(meta("iifname"), bridge.name.as_str()),
+                is(payload(family, "daddr"), gateway.to_string()),
+                is(meta("l4proto"), json!({ "set": ["tcp", "udp"] })),
+                is(payload("th", "dport"), DNS_PORT),
+                simple("return"),
+            ];
+            rule(commands, "prerouting", question);
+        }
+    }
     rule(commands, "prerouting", [to_this_host(), jump("published")]);
 
     base(

@@ -83,6 +83,7 @@ fn commits_make_children() {
     let lease = f.store.lease();
     let layer = f.store.put_layer(&lease, &layer("new")[..]).unwrap();
     let new = NewImage {
+        container: None,
         parent: Some(&parent),
         layer: Some(layer.clone()),
         config: ContainerConfig {
