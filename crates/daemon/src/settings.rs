@@ -141,6 +141,11 @@ settings! {
     /// Memory of virtual machines whose containers have no limit: 1g
     #[arg(value_name = "SIZE")]
     vm_memory: Option<String>,
+    /// Room for translated code of each emulated virtual machine: 128m
+    ///
+    /// With 16m an idle one takes a quarter less memory, and large programs run at half the speed.
+    #[arg(value_name = "SIZE")]
+    vm_code_cache: Option<String>,
     /// How much a container in a virtual machine can write, if it doesn't say: 16g
     #[arg(value_name = "SIZE")]
     vm_disk: Option<String>,
@@ -536,15 +541,29 @@ impl Settings {
             machine.spares = spares;
         }
         let sizes = [
-            ("--vm-memory", &self.vm_memory, &mut machine.memory),
-            ("--vm-disk", &self.vm_disk, &mut machine.layer),
+            (
+                "--vm-memory",
+                64 << 20,
+                &self.vm_memory,
+                &mut machine.memory,
+            ),
+            ("--vm-disk", 64 << 20, &self.vm_disk, &mut machine.layer),
+            (
+                "--vm-code-cache",
+                8 << 20,
+                &self.vm_code_cache,
+                &mut machine.code_cache,
+            ),
         ];
-        for (flag, given, place) in sizes {
+        for (flag, least, given, place) in sizes {
             if let Some(text) = given {
                 *place = parse_size(text)
                     .and_then(|size| u64::try_from(size).ok())
-                    .filter(|size| *size >= 64 << 20)
-                    .ok_or_else(|| Error::setting(flag, format!("{text:?} is no size")))?;
+                    .filter(|size| *size >= least)
+                    .ok_or_else(|| {
+                        let least = least >> 20;
+                        Error::setting(flag, format!("{text:?} is no size of at least {least}m"))
+                    })?;
             }
         }
         Ok(())

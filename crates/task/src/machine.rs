@@ -31,6 +31,9 @@ pub struct MachineConfig {
     pub memory: u64,
     /// How much of that the guest's kernel and agent need, on top of a container's limit.
     pub overhead: u64,
+    /// Bytes of translated code that emulation keeps.
+    #[serde(default = "code_cache")]
+    pub code_cache: u64,
     /// Where templates are kept. One of this machine's shape is cloned, if there is one; else the
     /// machine boots.
     pub templates: Option<PathBuf>,
@@ -60,6 +63,11 @@ pub struct MachineConfig {
     /// of the first process of another container in the same machine.
     #[serde(default)]
     pub join: Option<PathBuf>,
+}
+
+/// Before machines said it.
+fn code_cache() -> u64 {
+    128 << 20
 }
 
 /// A network interface of a machine.

@@ -46,8 +46,8 @@ pub use machine::{End, Exit, Machine, Vmm};
 pub use probe::{Choice, Ready, choose};
 pub use qemu::Qemu;
 pub use spec::{
-    Accelerator, Arch, Disk, Generation, MacAddr, MachineSpec, Nic, ROOM, Shape, Slot, Source,
-    TRANSLATED,
+    Accelerator, Arch, CODE_CACHE, Disk, Generation, MacAddr, MachineSpec, Nic, ROOM, Shape, Slot,
+    Source,
 };
 pub use template::{FORMAT, Template};
 

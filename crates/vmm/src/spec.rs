@@ -13,9 +13,8 @@ use crate::error::{Error, Result};
 /// How many bytes a machine's memory can grow beyond what it starts with.
 pub const ROOM: u64 = 64 << 30;
 
-/// Bytes of translated code that emulation keeps; a guest that runs more has some of it translated
-/// again. QEMU's own limit is a gigabyte, and nothing that was translated once is ever given back.
-pub const TRANSLATED: u64 = 128 << 20;
+/// A good [`Shape::code_cache`] for guests of any kind.
+pub const CODE_CACHE: u64 = 128 << 20;
 
 /// Whose instructions a guest has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -91,6 +90,9 @@ pub struct Shape {
     pub memory: u64,
     /// What executes it.
     pub accelerator: Accelerator,
+    /// Bytes of translated code that emulation keeps: 8 MiB to 2 GiB, in MiB. A guest that runs more has
+    /// some of it translated again; what was translated once is never given back.
+    pub code_cache: u64,
 }
 
 impl Shape {
@@ -112,6 +114,14 @@ impl Shape {
             return bad(format!(
                 "a machine's memory is a multiple of 2 MiB from 32 MiB to 64 TiB, not {} bytes",
                 self.memory
+            ));
+        }
+        if !(8 << 20..=2 << 30).contains(&self.code_cache)
+            || !self.code_cache.is_multiple_of(1 << 20)
+        {
+            return bad(format!(
+                "the room for translated code is 8 MiB to 2 GiB in MiB, not {} bytes",
+                self.code_cache
             ));
         }
         if let Some(arg) = (self.kernel_args.iter())

@@ -93,6 +93,7 @@ impl Bench {
             cpus: 1,
             memory: 256 << 20,
             accelerator: Accelerator::Tcg,
+            code_cache: coracle_vmm::CODE_CACHE,
         }
     }
 

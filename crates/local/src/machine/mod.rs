@@ -58,6 +58,8 @@ pub struct MachineSettings {
     pub memory: u64,
     /// Bytes for the guest's kernel and agent, on top of a container's limit.
     pub overhead: u64,
+    /// Bytes of translated code that emulation keeps for each machine.
+    pub code_cache: u64,
     /// Bytes that a container can write, where it doesn't say.
     pub layer: u64,
     /// Machines that wait for a container.
@@ -75,6 +77,7 @@ impl MachineSettings {
             cpus: 1,
             memory: 1 << 30,
             overhead: 128 << 20,
+            code_cache: 128 << 20,
             layer: 16 << 30,
             spares: 1,
         }
@@ -305,6 +308,7 @@ async fn shape(engine: &Arc<Engine>, host_config: &HostConfig) -> Result<Machine
         max_cpus: check::max_cpus(cpus, config.host.cpus),
         memory: check::memory(host_config, settings.memory, settings.overhead),
         overhead: settings.overhead,
+        code_cache: settings.code_cache,
         templates: Some(config.data_root.join("machines/templates")),
         image: PathBuf::new(),
         layer: PathBuf::new(),

@@ -177,6 +177,7 @@ fn is_same(one: &MachineConfig, other: &MachineConfig) -> bool {
         && one.initrd == other.initrd
         && one.kernel_args == other.kernel_args
         && (one.cpus, one.max_cpus, one.memory) == (other.cpus, other.max_cpus, other.memory)
+        && one.code_cache == other.code_cache
         && one.templates == other.templates
 }
 

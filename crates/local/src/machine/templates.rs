@@ -154,6 +154,7 @@ pub(crate) fn number(shape: &MachineConfig) -> u64 {
         shape.cpus,
         shape.max_cpus,
         shape.memory,
+        shape.code_cache,
     )
         .hash(&mut hasher);
     hasher.finish()

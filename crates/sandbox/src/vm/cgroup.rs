@@ -17,8 +17,9 @@ use crate::SandboxError;
 /// How long killed processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Memory of the VMM's own, bytes: translated code, what is known of it, and devices.
-const OVERHEAD: u64 = coracle_vmm::TRANSLATED + (384 << 20);
+/// Memory of the VMM's own, bytes, beside the machine's and translated code: what is known of that code,
+/// and devices.
+const OVERHEAD: u64 = 384 << 20;
 
 /// Threads of the VMM's own beside those of its processors: 64 for files, and some more.
 const THREADS: i64 = 128;

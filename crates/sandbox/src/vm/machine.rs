@@ -67,6 +67,7 @@ pub(crate) fn shape(config: &MachineConfig, accelerator: Accelerator) -> Result<
         cpus,
         memory: config.memory,
         accelerator,
+        code_cache: config.code_cache,
     })
 }
 

@@ -123,7 +123,8 @@ impl VmSandbox {
 
     /// The control group of the machine, as its `cgroup.procs` files.
     async fn make_cgroup(&self, whole: bool) -> Result<Vec<PathBuf>> {
-        let (memory, cpus) = (self.machine.memory, self.machine.cpus);
+        let (machine, cpus) = (&self.machine, self.machine.cpus);
+        let memory = machine.memory.saturating_add(machine.code_cache);
         let cgroup = cgroup::make(&self.config, memory, cpus, whole).await?;
         let files = cgroup.procs_paths();
         self.lock().cgroup = Some(cgroup);
@@ -233,6 +234,7 @@ impl VmSandbox {
     /// old one if that fails.
     async fn rename(&self, running: &Running, old: Option<Cgroup>) -> Option<Cgroup> {
         let memory = (*running.memory.lock().await).max(self.machine.memory);
+        let memory = memory.saturating_add(self.machine.code_cache);
         let cpus = running.cpus.load(Ordering::Relaxed);
         let pid = running.machine.pid();
         let moved = cgroup::make_pod(&self.config, memory, cpus, pid).await;

@@ -156,6 +156,7 @@ async fn limit_host(config: &MachineConfig, cgroup: Option<&Cgroup>, size: Size)
     };
     // The memory that it started with it may keep using.
     let memory = size.memory.max(config.memory);
+    let memory = memory.saturating_add(config.code_cache);
     cgroup::limit(cgroup.clone(), memory, size.cpus).await
 }
 

@@ -106,6 +106,7 @@ impl Guest {
             cpus: 1,
             memory: 256 << 20,
             accelerator,
+            code_cache: crate::CODE_CACHE,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::helper::FIRST_FD;
 use crate::helper::filter::{RAM_PATH, Ram};
 use crate::qemu::arch::Board;
-use crate::spec::{Accelerator, Generation, ROOM, Shape, Slot, TRANSLATED};
+use crate::spec::{Accelerator, Generation, ROOM, Shape, Slot};
 
 /// How many disks and cards can be plugged in.
 pub(crate) const PORTS: usize = 8;
@@ -145,7 +145,7 @@ pub(crate) fn shape(shape: &Shape) -> Vec<String> {
         ),
     );
     let limit = match accelerator {
-        Accelerator::Tcg => format!(",tb-size={}", TRANSLATED >> 20),
+        Accelerator::Tcg => format!(",tb-size={}", shape.code_cache >> 20),
         Accelerator::Kvm => String::new(),
     };
     option("-accel", format!("{accelerator}{limit}"));
@@ -259,6 +259,7 @@ mod tests {
             cpus: 2,
             memory: 256 << 20,
             accelerator: Accelerator::Tcg,
+            code_cache: crate::spec::CODE_CACHE,
         }
     }
 

@@ -152,6 +152,7 @@ mod tests {
             cpus: 1,
             memory: 64 << 20,
             accelerator: Accelerator::Tcg,
+            code_cache: crate::CODE_CACHE,
         };
         let key = qemu.key(&shape).unwrap();
         assert_eq!(key, qemu.key(&shape.clone()).unwrap());
