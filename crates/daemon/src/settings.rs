@@ -751,6 +751,27 @@ mod tests {
     }
 
     #[test]
+    fn sizes_of_machines_have_a_least() {
+        let machine = |flag: &str, size: &str| {
+            let mut config = Config::new("/d", "/e", "/shim");
+            let set = parsed(&[flag, size], "{}").unwrap();
+            set.machine_settings(&mut config).map(|()| config.machine)
+        };
+        assert_eq!(
+            machine("--vm-code-cache", "16m").unwrap().code_cache,
+            16 << 20
+        );
+        assert_eq!(machine("--vm-memory", "64m").unwrap().memory, 64 << 20);
+        for (flag, size) in [
+            ("--vm-code-cache", "4m"),
+            ("--vm-disk", "63m"),
+            ("--vm-memory", "x"),
+        ] {
+            assert!(machine(flag, size).is_err(), "{flag} {size}");
+        }
+    }
+
+    #[test]
     fn a_setting_in_both_or_an_unknown_one_is_refused_by_name() {
         let both = parsed(&["--data-root", "/x"], r#"{"data-root":"/d"}"#)
             .unwrap_err()

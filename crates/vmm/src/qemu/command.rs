@@ -312,6 +312,10 @@ mod tests {
         };
         assert_eq!(accelerator(Accelerator::Tcg), "tcg,tb-size=128");
         assert_eq!(accelerator(Accelerator::Kvm), "kvm");
+        for (size, fits) in [(16, true), (2048, true), (4, false), (4096, false)] {
+            shape.code_cache = size << 20;
+            assert_eq!(shape.check().is_ok(), fits, "{size}");
+        }
     }
 
     #[test]
