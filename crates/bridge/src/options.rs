@@ -10,6 +10,9 @@ use coracle_runtime::{Result, RuntimeError};
 
 use crate::engine::Engine;
 
+/// Annotations that ask for secrets and configs as files.
+const FILES: [&str; 2] = ["coracle.secrets", "coracle.configs"];
+
 /// A container as the engine is asked for it.
 pub(crate) struct Request {
     pub(crate) name: String,
@@ -69,6 +72,16 @@ impl Request {
             // Engines pass over it since 1.42.
             return Err(RuntimeError::InvalidArgument(
                 "KernelMemory is not supported: kernels know no such limit any more".into(),
+            ));
+        }
+        let annotated = FILES
+            .iter()
+            .any(|name| host.annotations.contains_key(*name));
+        let wants_files = !host.secrets.is_empty() || !host.configs.is_empty() || annotated;
+        if wants_files && !engine.coracle {
+            // Another one would pass over them.
+            return Err(RuntimeError::NotSupported(
+                "giving containers secrets or configs with the engine behind this daemon".into(),
             ));
         }
         if !host.annotations.is_empty() {
@@ -197,6 +210,19 @@ mod tests {
             matches!(&refused, RuntimeError::InvalidArgument(text) if text.contains("annotations")),
             "{refused:?}"
         );
+        let mut spec = ContainerSpec::default();
+        let annotations = &mut spec.host.annotations;
+        annotations.insert("coracle.secrets".into(), "[]".into());
+        let refused = Request::new(spec.clone(), &engine(47)).err().unwrap();
+        assert!(
+            matches!(&refused, RuntimeError::NotSupported(text) if text.contains("secrets")),
+            "{refused:?}"
+        );
+        let own = Engine {
+            coracle: true,
+            ..engine(47)
+        };
+        assert!(Request::new(spec, &own).is_ok());
         let mut endpoint = EndpointSettings::default();
         assert!(check_endpoint(&endpoint, &engine(47)).is_ok());
         endpoint.gw_priority = 1;
