@@ -10,8 +10,8 @@ use coracle_runtime::{Result, RuntimeError};
 
 use crate::engine::Engine;
 
-/// Annotations that ask for secrets and configs as files.
-const FILES: [&str; 2] = ["coracle.secrets", "coracle.configs"];
+/// What annotations begin with that ask for what only our own engines do.
+const OWN: &str = "coracle.";
 
 /// A container as the engine is asked for it.
 pub(crate) struct Request {
@@ -74,15 +74,18 @@ impl Request {
                 "KernelMemory is not supported: kernels know no such limit any more".into(),
             ));
         }
-        let annotated = FILES
-            .iter()
-            .any(|name| host.annotations.contains_key(*name));
-        let wants_files = !host.secrets.is_empty() || !host.configs.is_empty() || annotated;
-        if wants_files && !engine.coracle {
-            // Another one would pass over them.
-            return Err(RuntimeError::NotSupported(
-                "giving containers secrets or configs with the engine behind this daemon".into(),
-            ));
+        // Another engine would pass over them.
+        if !engine.coracle {
+            let unsupported = |what: &str| {
+                let text = format!("{what} with the engine behind this daemon");
+                Err(RuntimeError::NotSupported(text))
+            };
+            if !host.secrets.is_empty() || !host.configs.is_empty() {
+                return unsupported("giving containers secrets or configs");
+            }
+            if let Some(name) = host.annotations.keys().find(|name| name.starts_with(OWN)) {
+                return unsupported(&format!("what the annotation {name} asks for"));
+            }
         }
         if !host.annotations.is_empty() {
             needs("annotations", 43, engine)?;
@@ -212,10 +215,10 @@ mod tests {
         );
         let mut spec = ContainerSpec::default();
         let annotations = &mut spec.host.annotations;
-        annotations.insert("coracle.secrets".into(), "[]".into());
+        annotations.insert("coracle.publish-sockets".into(), "[]".into());
         let refused = Request::new(spec.clone(), &engine(47)).err().unwrap();
         assert!(
-            matches!(&refused, RuntimeError::NotSupported(text) if text.contains("secrets")),
+            matches!(&refused, RuntimeError::NotSupported(text) if text.contains("publish-sockets")),
             "{refused:?}"
         );
         let own = Engine {
