@@ -334,7 +334,7 @@ async fn images_files_networks_volumes_and_secrets() {
         204,
     )
     .await;
-    d.ok("DELETE", "/networks/back", Value::Null, 403).await;
+    d.ok("DELETE", "/networks/back", Value::Null, 409).await;
     d.ok(
         "POST",
         "/networks/back/disconnect",
