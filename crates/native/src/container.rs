@@ -6,6 +6,7 @@ use coracle_runtime::container as domain;
 use coracle_runtime::spec::EndpointSettings;
 use jiff::Timestamp;
 
+use crate::update::Resources;
 use crate::wire::answer;
 
 answer! {
@@ -48,7 +49,7 @@ answer! {
         /// Times that the restart policy started it again.
         restart_count: u32,
         /// Limits.
-        resources: crate::create::Resources,
+        resources: Resources,
         /// What is mounted.
         mounts: Vec<MountPoint>,
         /// Exposed ports; once it runs, with their host ends.
@@ -150,73 +151,6 @@ answer! {
         ipv6_address: String,
         /// IPv6 gateway.
         ipv6_gateway: String,
-    }
-
-    /// What a creation gave.
-    pub struct ContainerCreated {
-        /// The new container's id.
-        id: String,
-        /// What the user should know.
-        warnings: Vec<String>,
-    }
-
-    /// Whether a request changed anything, or it was so already.
-    pub struct Changed {
-        /// Whether it did.
-        changed: bool,
-    }
-
-    /// How a container ended.
-    pub struct ExitStatus {
-        /// The exit code; 128 plus the signal for a killed one.
-        exit_code: i32,
-        /// What went wrong with the run, where something did.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        error: Option<String>,
-    }
-
-    /// A container's processes.
-    pub struct Processes {
-        /// Column titles.
-        titles: Vec<String>,
-        /// A row a process.
-        processes: Vec<Vec<String>>,
-    }
-
-    /// A path that differs from the image.
-    pub struct FileChange {
-        /// Absolute path inside.
-        path: String,
-        /// `modified`, `added`, `deleted`.
-        kind: String,
-    }
-
-    /// What a path inside is.
-    pub struct FileInfo {
-        /// Base name.
-        name: String,
-        /// Bytes.
-        size: i64,
-        /// Permissions, as Go's `os.FileMode` has them.
-        mode: u32,
-        /// Last change of content.
-        modified_at: Timestamp,
-        /// Where a symbolic link points; empty for others.
-        link_target: String,
-    }
-
-    /// What a prune removed.
-    pub struct Pruned {
-        /// Ids or names.
-        deleted: Vec<String>,
-        /// Bytes freed.
-        space_reclaimed: u64,
-    }
-
-    /// What an update left to be said.
-    pub struct Updated {
-        /// What the user should know.
-        warnings: Vec<String>,
     }
 }
 
@@ -341,74 +275,6 @@ impl From<EndpointSettings> for EndpointState {
             ipv4_gateway: endpoint.gateway,
             ipv6_address: endpoint.global_ipv6_address,
             ipv6_gateway: endpoint.ipv6_gateway,
-        }
-    }
-}
-
-impl From<domain::Created> for ContainerCreated {
-    fn from(created: domain::Created) -> Self {
-        Self {
-            id: created.id,
-            warnings: created.warnings,
-        }
-    }
-}
-
-impl From<domain::Changed> for Changed {
-    fn from(domain::Changed(changed): domain::Changed) -> Self {
-        Self { changed }
-    }
-}
-
-impl From<domain::ExitStatus> for ExitStatus {
-    fn from(status: domain::ExitStatus) -> Self {
-        Self {
-            exit_code: status.code,
-            error: status.error,
-        }
-    }
-}
-
-impl From<domain::Top> for Processes {
-    fn from(top: domain::Top) -> Self {
-        Self {
-            titles: top.titles,
-            processes: top.processes,
-        }
-    }
-}
-
-impl From<domain::Change> for FileChange {
-    fn from(change: domain::Change) -> Self {
-        let kind = match change.kind {
-            domain::ChangeKind::Modified => "modified",
-            domain::ChangeKind::Added => "added",
-            domain::ChangeKind::Deleted => "deleted",
-        };
-        Self {
-            path: change.path,
-            kind: kind.to_owned(),
-        }
-    }
-}
-
-impl From<coracle_runtime::archive::PathStat> for FileInfo {
-    fn from(stat: coracle_runtime::archive::PathStat) -> Self {
-        Self {
-            name: stat.name,
-            size: stat.size,
-            mode: stat.mode,
-            modified_at: stat.mtime,
-            link_target: stat.link_target,
-        }
-    }
-}
-
-impl From<domain::Pruned> for Pruned {
-    fn from(pruned: domain::Pruned) -> Self {
-        Self {
-            deleted: pruned.deleted,
-            space_reclaimed: pruned.space_reclaimed,
         }
     }
 }

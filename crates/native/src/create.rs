@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use coracle_runtime::container::UpdateOptions;
 use coracle_runtime::spec::{
-    BindOptions, ContainerConfig, ContainerSpec, DeviceMapping, Empty, HealthConfig, HostConfig,
-    LogConfig, Mount, NetworkingConfig, PortBinding, RestartPolicy, StringOrList, TmpfsOptions,
-    Ulimit, VolumeOptions,
+    ContainerConfig, ContainerSpec, DeviceMapping, Empty, HealthConfig, HostConfig, LogConfig,
+    NetworkingConfig, StringOrList,
 };
-use serde::{Deserialize, Serialize};
 
+use crate::mount::MountRequest;
 use crate::network::Endpoint;
+use crate::port::PortRequest;
 use crate::secret::FileMount;
+use crate::update::{Resources, RestartRule};
 use crate::wire::body;
 
 body! {
@@ -105,16 +105,6 @@ body! {
         log: Log,
     }
 
-    /// What happens when a container ends.
-    pub struct RestartRule {
-        ; // What may be left out:
-        /// When to start it again.
-        name: RestartName,
-        /// With `onFailure`: restarts before giving up; 0 for ever.
-        #[cfg_attr(feature = "openapi", schema(minimum = 0))]
-        max_retries: u32,
-    }
-
     /// How health is checked.
     pub struct Healthcheck {
         ; // What may be left out:
@@ -136,81 +126,6 @@ body! {
         retries: u32,
     }
 
-    /// Limits. What is 0 or not given is no limit, or in an update stays as it is.
-    pub struct Resources {
-        ; // What may be left out:
-        /// Processors, in billionths: 1,500,000,000 is one and a half.
-        nano_cpus: i64,
-        /// Relative weight, 2 to 262144.
-        cpu_shares: i64,
-        /// Processors to run on: `0-2,5`.
-        cpuset_cpus: String,
-        /// Memory nodes to use.
-        cpuset_mems: String,
-        /// Bytes.
-        memory: i64,
-        /// Bytes of memory and swap together; -1 for as much swap as there is.
-        memory_swap: i64,
-        /// Soft limit, bytes.
-        memory_reservation: i64,
-        /// Processes and threads; -1 for no limit.
-        pids: Option<i64>,
-        /// Relative weight of block devices, 10 to 1000.
-        block_weight: u16,
-        /// Limits of processes, as setrlimit(2) has them.
-        ulimits: Vec<UlimitRule>,
-    }
-
-    /// A limit of processes.
-    pub struct UlimitRule {
-        /// `nofile`, `nproc`, `core` …
-        name: String,
-        /// Soft limit; -1 for none.
-        soft: i64,
-        /// Hard limit; -1 for none.
-        hard: i64,
-        ; // What may be left out:
-    }
-
-    /// Something to mount.
-    pub struct MountRequest {
-        /// What it is.
-        kind: MountKind,
-        /// Path inside.
-        target: String,
-        ; // What may be left out:
-        /// Path on the host, or the volume's name; an anonymous volume where there is none.
-        source: String,
-        /// Read-only.
-        read_only: bool,
-        /// Of a bind: `rprivate`, `rshared`, `rslave`, `private`, `shared`, `slave`.
-        propagation: String,
-        /// Of a bind: make the source where it is missing.
-        create_source: bool,
-        /// Of a volume: mount this path inside of it.
-        subpath: String,
-        /// Of a volume: do not copy the image's content into a new one.
-        no_copy: bool,
-        /// Of a tmpfs: bytes.
-        size: i64,
-        /// Of a tmpfs: permission bits; 0 means 01777.
-        mode: u32,
-    }
-
-    /// A port to publish.
-    pub struct PortRequest {
-        /// Port inside.
-        #[cfg_attr(feature = "openapi", schema(minimum = 1))]
-        container_port: u16,
-        ; // What may be left out:
-        /// The protocol.
-        protocol: Protocol,
-        /// The host's address; all where none is given.
-        host_ip: String,
-        /// The host's port; a free one where none is given.
-        host_port: u16,
-    }
-
     /// A device of the host.
     pub struct Device {
         /// Device node on the host.
@@ -229,82 +144,6 @@ body! {
         driver: String,
         /// `max-size`, `max-file`, `compress`, `labels`, `env`, `tag`.
         options: BTreeMap<String, String>,
-    }
-
-    /// What to change of a container. What is not given stays as it is.
-    pub struct ContainerUpdate {
-        ; // What may be left out:
-        /// Limits.
-        resources: Resources,
-        /// What happens when it ends.
-        restart_policy: Option<RestartRule>,
-    }
-}
-
-/// Declares a set of words.
-macro_rules! words {
-    ($(#[$meta:meta])* pub enum $name:ident { $($(#[$vmeta:meta])* $variant:ident = $docker:literal,)* }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-        #[serde(rename_all = "camelCase")]
-        pub enum $name { $($(#[$vmeta])* $variant,)* }
-
-        impl $name {
-            const fn docker(self) -> &'static str {
-                match self { $(Self::$variant => $docker,)* }
-            }
-        }
-    };
-}
-
-words! {
-    /// When to start a container again.
-    pub enum RestartName {
-        /// Never.
-        #[default]
-        No = "no",
-        /// Always.
-        Always = "always",
-        /// Always, unless somebody stopped it.
-        UnlessStopped = "unless-stopped",
-        /// Where its exit code is not 0.
-        OnFailure = "on-failure",
-    }
-}
-
-words! {
-    /// What is mounted.
-    pub enum MountKind {
-        /// A path of the host.
-        Bind = "bind",
-        /// A volume.
-        #[default]
-        Volume = "volume",
-        /// Memory.
-        Tmpfs = "tmpfs",
-    }
-}
-
-words! {
-    /// A port's protocol.
-    pub enum Protocol {
-        /// TCP.
-        #[default]
-        Tcp = "tcp",
-        /// UDP.
-        Udp = "udp",
-        /// SCTP.
-        Sctp = "sctp",
-    }
-}
-
-impl From<RestartRule> for RestartPolicy {
-    fn from(rule: RestartRule) -> Self {
-        Self {
-            name: rule.name.docker().to_owned(),
-            maximum_retry_count: rule.max_retries.into(),
-        }
     }
 }
 
@@ -330,89 +169,6 @@ impl From<Healthcheck> for HealthConfig {
             retries: check.retries.into(),
             start_period: nanoseconds(check.start_period_ms),
             start_interval: nanoseconds(check.start_interval_ms),
-        }
-    }
-}
-
-impl Resources {
-    fn put(self, host: &mut HostConfig) {
-        host.nano_cpus = self.nano_cpus;
-        host.cpu_shares = self.cpu_shares;
-        host.cpuset_cpus = self.cpuset_cpus;
-        host.cpuset_mems = self.cpuset_mems;
-        host.memory = self.memory;
-        host.memory_swap = self.memory_swap;
-        host.memory_reservation = self.memory_reservation;
-        host.pids_limit = self.pids;
-        host.blkio_weight = self.block_weight;
-        let ulimits = self.ulimits.into_iter().map(|rule| Ulimit {
-            name: rule.name,
-            soft: rule.soft,
-            hard: rule.hard,
-        });
-        host.ulimits = ulimits.collect();
-    }
-}
-
-impl From<&HostConfig> for Resources {
-    fn from(host: &HostConfig) -> Self {
-        let ulimits = host.ulimits.iter().map(|limit| UlimitRule {
-            name: limit.name.clone(),
-            soft: limit.soft,
-            hard: limit.hard,
-        });
-        Self {
-            nano_cpus: host.nano_cpus,
-            cpu_shares: host.cpu_shares,
-            cpuset_cpus: host.cpuset_cpus.clone(),
-            cpuset_mems: host.cpuset_mems.clone(),
-            memory: host.memory,
-            memory_swap: host.memory_swap,
-            memory_reservation: host.memory_reservation,
-            pids: host.pids_limit,
-            block_weight: host.blkio_weight,
-            ulimits: ulimits.collect(),
-        }
-    }
-}
-
-impl From<ContainerUpdate> for UpdateOptions {
-    fn from(update: ContainerUpdate) -> Self {
-        let mut host = HostConfig::default();
-        update.resources.put(&mut host);
-        if let Some(rule) = update.restart_policy {
-            host.restart_policy = rule.into();
-        }
-        Self { host }
-    }
-}
-
-impl From<MountRequest> for Mount {
-    fn from(mount: MountRequest) -> Self {
-        let kind = mount.kind;
-        Self {
-            kind: kind.docker().to_owned(),
-            source: mount.source,
-            target: mount.target,
-            read_only: mount.read_only,
-            bind_options: (!mount.propagation.is_empty() || mount.create_source).then(|| {
-                BindOptions {
-                    propagation: mount.propagation,
-                    create_mountpoint: mount.create_source,
-                    ..BindOptions::default()
-                }
-            }),
-            volume_options: (!mount.subpath.is_empty() || mount.no_copy).then(|| VolumeOptions {
-                no_copy: mount.no_copy,
-                subpath: mount.subpath,
-                ..VolumeOptions::default()
-            }),
-            tmpfs_options: (mount.size != 0 || mount.mode != 0).then(|| TmpfsOptions {
-                size_bytes: mount.size,
-                mode: mount.mode,
-                ..TmpfsOptions::default()
-            }),
-            ..Self::default()
         }
     }
 }
@@ -456,20 +212,13 @@ impl From<ContainerCreate> for ContainerSpec {
         body.resources.put(&mut host);
         let mut exposed = BTreeMap::new();
         for port in body.ports {
-            let key = format!("{}/{}", port.container_port, port.protocol.docker());
-            exposed.insert(key.clone(), Empty {});
-            let binding = PortBinding {
-                host_ip: port.host_ip,
-                host_port: match port.host_port {
-                    0 => String::new(),
-                    port => port.to_string(),
-                },
-            };
+            let inside = port.inside();
+            exposed.insert(inside.clone(), Empty {});
             host.port_bindings
-                .entry(key)
+                .entry(inside)
                 .or_default()
                 .get_or_insert_default()
-                .push(binding);
+                .push(port.into());
         }
         host.network_mode = if body.network_mode.is_empty() {
             body.networks.keys().next().cloned().unwrap_or_default()

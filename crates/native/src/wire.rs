@@ -40,3 +40,21 @@ macro_rules! body {
     )*};
 }
 pub(crate) use body;
+
+/// Declares a set of words, and what each is in the domain.
+macro_rules! words {
+    ($(#[$meta:meta])* pub enum $name:ident { $($(#[$vmeta:meta])* $variant:ident = $docker:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        #[serde(rename_all = "camelCase")]
+        pub enum $name { $($(#[$vmeta])* $variant,)* }
+
+        impl $name {
+            pub(crate) const fn docker(self) -> &'static str {
+                match self { $(Self::$variant => $docker,)* }
+            }
+        }
+    };
+}
+pub(crate) use words;

@@ -1,10 +1,12 @@
 //! Containers: lists, creation, removal.
 
 use coracle_native::Page;
-use coracle_native::container::{Container, ContainerCreated, Pruned, Updated};
-use coracle_native::create::{ContainerCreate, ContainerUpdate};
+use coracle_native::container::Container;
+use coracle_native::create::ContainerCreate;
+use coracle_native::outcome::{ContainerCreated, Pruned, Updated};
 use coracle_native::query::{ContainerQuery, ContainerRemoveQuery, ContainersQuery, Nothing};
 use coracle_native::request::{Prune, Rename};
+use coracle_native::update::ContainerUpdate;
 use coracle_runtime::Filters;
 use coracle_runtime::container::{RemoveOptions, UpdateOptions};
 use coracle_runtime::spec::ContainerSpec;

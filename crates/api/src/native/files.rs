@@ -1,6 +1,6 @@
 //! Containers: their files.
 
-use coracle_native::container::{FileChange, FileInfo};
+use coracle_native::file::{FileChange, FileInfo};
 use coracle_native::query::{ExtractQuery, Nothing, PathQuery};
 use coracle_runtime::archive::ExtractOptions;
 

@@ -1,6 +1,6 @@
 //! Containers: what becomes of them.
 
-use coracle_native::container::{Changed, ExitStatus};
+use coracle_native::outcome::{Changed, ExitStatus};
 use coracle_native::query::{Nothing, WaitFor, WaitQuery};
 use coracle_native::request::{Kill, Stop};
 use coracle_runtime::container::{StopOptions, WaitCondition};

@@ -1,8 +1,8 @@
 //! Networks.
 
 use coracle_native::Page;
-use coracle_native::container::Pruned;
 use coracle_native::network::{Network, NetworkConnect, NetworkCreate, NetworkDisconnect};
+use coracle_native::outcome::Pruned;
 use coracle_native::query::{Nothing, PageQuery};
 use coracle_native::request::Prune;
 use coracle_runtime::RuntimeError;

@@ -1,6 +1,6 @@
 //! Containers: what they write, use and run.
 
-use coracle_native::container::Processes;
+use coracle_native::outcome::Processes;
 use coracle_native::query::{LogsQuery, Nothing, StatsQuery, TopQuery};
 use coracle_native::stats::{Stats, StatsHistory};
 use coracle_native::stream::LogLine;

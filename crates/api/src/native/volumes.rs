@@ -1,7 +1,7 @@
 //! Volumes.
 
 use coracle_native::Page;
-use coracle_native::container::Pruned;
+use coracle_native::outcome::Pruned;
 use coracle_native::query::{ForceQuery, Nothing, PageQuery};
 use coracle_native::request::Prune;
 use coracle_native::volume::{Volume, VolumeCreate};

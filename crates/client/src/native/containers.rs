@@ -1,15 +1,15 @@
 //! Containers.
 
 use coracle_native::Line;
-use coracle_native::container::{
-    Changed, Container, ContainerCreated, ExitStatus, Processes, Updated,
-};
-use coracle_native::create::{ContainerCreate, ContainerUpdate};
+use coracle_native::container::Container;
+use coracle_native::create::ContainerCreate;
 use coracle_native::exec::ExecCreate;
+use coracle_native::outcome::{Changed, ContainerCreated, ExitStatus, Processes, Updated};
 use coracle_native::query::{ContainersQuery, LogsQuery};
 use coracle_native::request::{Kill, Rename, Stop};
 use coracle_native::stats::{Stats, StatsHistory};
 use coracle_native::stream::{LogLine, Output};
+use coracle_native::update::ContainerUpdate;
 use http::{HeaderMap, Method};
 
 use super::{Native, Stream, named, path};
