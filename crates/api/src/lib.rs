@@ -23,6 +23,7 @@ mod connection;
 mod convert;
 mod error;
 mod extract;
+mod follow;
 mod gate;
 mod io;
 mod keys;

@@ -21,10 +21,15 @@ pub(crate) const TAR: HeaderValue = HeaderValue::from_static("application/x-tar"
 pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
     let bytes = line(body)
         .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    let mut response = Response::new(Body::from(bytes));
+    Ok(text(status, bytes))
+}
+
+/// A JSON document that is written already.
+pub(crate) fn text(status: StatusCode, json: Bytes) -> Response {
+    let mut response = Response::new(Body::from(json));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
-    Ok(response)
+    response
 }
 
 /// 200 with a JSON document.

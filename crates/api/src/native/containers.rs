@@ -12,10 +12,10 @@ use coracle_runtime::container::{RemoveOptions, UpdateOptions};
 use coracle_runtime::spec::ContainerSpec;
 
 use super::call::{Call, Json, NoBody, Optional};
-use super::describe::{Route, Table};
 use super::error::Answer;
 use super::page::{newest, page};
 use super::reply::{Created, Done, Found};
+use super::table::{Route, Table};
 use crate::routes::check;
 
 pub(super) fn declare(table: &mut Table) {

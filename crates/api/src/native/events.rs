@@ -1,19 +1,16 @@
 //! Events, as they happen.
 
-use std::pin::Pin;
-use std::sync::Arc;
-use std::time::Duration;
-
 use coracle_native::event::Event;
 use coracle_native::query::EventsQuery;
-use coracle_runtime::event::{self as domain, Subscription};
+use coracle_runtime::event as domain;
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 
 use super::call::{Call, NoBody};
-use super::describe::{Route, Table};
 use super::error::{Answer, NativeError};
 use super::reply::Lines;
+use super::table::{Route, Table};
+use crate::follow::Follow;
 
 pub(super) fn declare(table: &mut Table) {
     table.route(Route::get("/events", "Follows what happens"), follow);
@@ -39,56 +36,16 @@ async fn follow(call: Call<EventsQuery, NoBody>) -> Answer<Lines<Event>> {
         return Err(NativeError::invalid("since can't be after until"));
     }
     // From here on nothing is missed; the headers are sent after.
-    let listener = Listener {
-        subscription: call.api.runtime.events().subscribe(since),
-        deadline: until.map(deadline),
-        query: EventsQuery { until, ..query },
-    };
-    let events = stream::unfold(listener, async |mut listener| {
-        let event = listener.next().await?;
-        Some((Ok(event), listener))
+    let follow = Follow::new(call.api.runtime.events().subscribe(since), until);
+    let events = stream::unfold((follow, query), async |(mut follow, query)| {
+        loop {
+            let event = follow.next().await?;
+            if fits(&query, &event) {
+                return Some((Ok(Event::from(&*event)), (follow, query)));
+            }
+        }
     });
     Ok(Lines::new(events.boxed()))
-}
-
-fn deadline(until: Timestamp) -> Pin<Box<tokio::time::Sleep>> {
-    let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
-    Box::pin(tokio::time::sleep(left))
-}
-
-struct Listener {
-    subscription: Subscription,
-    query: EventsQuery,
-    deadline: Option<Pin<Box<tokio::time::Sleep>>>,
-}
-
-impl Listener {
-    async fn next(&mut self) -> Option<Event> {
-        loop {
-            // What is there already comes before the deadline is looked at.
-            let event = match self.subscription.try_next() {
-                Some(event) => event,
-                None => self.wait().await?,
-            };
-            if self.query.until.is_some_and(|until| event.time > until) {
-                return None;
-            }
-            if fits(&self.query, &event) {
-                return Some(Event::from(&*event));
-            }
-        }
-    }
-
-    async fn wait(&mut self) -> Option<Arc<domain::Event>> {
-        match &mut self.deadline {
-            None => self.subscription.next().await,
-            Some(deadline) => tokio::select! {
-                biased;
-                event = self.subscription.next() => event,
-                () = deadline => None,
-            },
-        }
-    }
 }
 
 fn fits(query: &EventsQuery, event: &domain::Event) -> bool {

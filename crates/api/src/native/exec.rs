@@ -9,9 +9,9 @@ use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
 
 use super::call::{Call, Json, NoBody};
-use super::describe::{Route, Table};
 use super::error::{Answer, NativeError};
 use super::reply::{Either, Found, Lines};
+use super::table::{Route, Table};
 
 pub(super) fn declare(table: &mut Table) {
     let run = Route::post(

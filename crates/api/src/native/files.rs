@@ -5,9 +5,9 @@ use coracle_native::query::{ExtractQuery, Nothing, PathQuery};
 use coracle_runtime::archive::ExtractOptions;
 
 use super::call::{Archive, Call, NoBody};
-use super::describe::{Route, Table};
 use super::error::Answer;
 use super::reply::{Done, Found, Tar};
+use super::table::{Route, Table};
 
 pub(super) fn declare(table: &mut Table) {
     let read = Route::get(

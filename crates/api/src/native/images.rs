@@ -12,10 +12,10 @@ use coracle_runtime::io::BoxStream;
 use futures_util::StreamExt;
 
 use super::call::{Archive, Call, Json, NoBody, Optional};
-use super::describe::{Route, Table};
 use super::error::{Answer, NativeError};
 use super::page::{newest, page};
 use super::reply::{Done, Found, Lines, Tar};
+use super::table::{Route, Table};
 
 pub(super) fn declare(table: &mut Table) {
     table.route(Route::get("/images", "Lists images, newest first"), list);

@@ -5,10 +5,10 @@ use coracle_native::kernel::{Kernel, KernelDefault, KernelInstall};
 use coracle_native::query::{Nothing, PageQuery};
 
 use super::call::{Call, Json, NoBody};
-use super::describe::{Route, Table};
 use super::error::Answer;
 use super::page::page;
 use super::reply::{Created, Done, Found};
+use super::table::{Route, Table};
 
 /// The name by which the default one is looked at; no kernel has it.
 const DEFAULT: &str = "default";

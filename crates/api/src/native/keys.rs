@@ -8,10 +8,10 @@ use coracle_native::query::{Nothing, PageQuery};
 use http::StatusCode;
 
 use super::call::{Call, Json, NoBody};
-use super::describe::{Route, Table};
 use super::error::{Answer, NativeError};
 use super::page::page;
 use super::reply::{Created, Done, Found};
+use super::table::{Route, Table};
 use crate::keys::KeyError;
 
 pub(super) fn declare(table: &mut Table) {

@@ -7,9 +7,9 @@ use coracle_runtime::container::{StopOptions, WaitCondition};
 use coracle_runtime::{RuntimeError, signal};
 
 use super::call::{Call, NoBody, Optional};
-use super::describe::{Route, Table};
 use super::error::Answer;
 use super::reply::{Done, Found};
+use super::table::{Route, Table};
 
 pub(super) fn declare(table: &mut Table) {
     let start = Route::post("/containers/{container}/start", "Starts a container");

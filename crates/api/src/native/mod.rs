@@ -1,6 +1,6 @@
 //! The native API, below `/api/v1`.
 //!
-//! Routes are declared once ([`describe::Table`]) and become both the router and the description.
+//! Routes are declared once ([`table::Table`]) and become both the router and the description.
 //! What they read and write are the types of `coracle-native`; every failure is its envelope.
 
 mod call;
@@ -21,6 +21,7 @@ mod page;
 mod reply;
 mod secrets;
 mod system;
+mod table;
 mod volumes;
 
 use axum::Router;
@@ -29,7 +30,7 @@ use http::StatusCode;
 
 use crate::Api;
 use crate::metrics::remember_route;
-use describe::Table;
+use table::Table;
 
 pub(crate) use call::RequestId;
 pub(crate) use error::{NativeError, finish};

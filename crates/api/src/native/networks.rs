@@ -10,10 +10,10 @@ use coracle_runtime::network::ConnectRequest;
 
 use super::call::{Call, Json, NoBody, Optional};
 use super::containers::filters;
-use super::describe::{Route, Table};
 use super::error::{Answer, NativeError};
 use super::page::page;
 use super::reply::{Created, Done, Found};
+use super::table::{Route, Table};
 
 pub(super) fn declare(table: &mut Table) {
     table.route(Route::get("/networks", "Lists networks"), list);

@@ -9,9 +9,9 @@ use coracle_runtime::io::LogOptions;
 use futures_util::StreamExt;
 
 use super::call::{Call, NoBody};
-use super::describe::{Route, Table};
 use super::error::{Answer, NativeError};
 use super::reply::{Found, Lines};
+use super::table::{Route, Table};
 
 pub(super) fn declare(table: &mut Table) {
     let logs = Route::get("/containers/{container}/logs", "Reads a container's log");

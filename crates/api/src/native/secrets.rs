@@ -6,10 +6,10 @@ use coracle_native::secret::{Config, Made, Relabel, Rotated, Secret, SecretCreat
 use coracle_runtime::secret::SecretSpec;
 
 use super::call::{Call, Json, NoBody, Private};
-use super::describe::{Route, Table};
 use super::error::{Answer, NativeError};
 use super::page::page;
 use super::reply::{Created, Done, Found};
+use super::table::{Route, Table};
 
 pub(super) fn declare(table: &mut Table) {
     table.route(

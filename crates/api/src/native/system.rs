@@ -1,16 +1,19 @@
 //! The daemon, and the API's own description.
 
+use std::sync::LazyLock;
+
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
 use coracle_native::query::Nothing;
 use coracle_native::system::{Capabilities, DiskUsage, Health, Info, Version};
 use http::StatusCode;
 
 use super::call::{Call, NoBody};
-use super::describe::{Route, Table};
-use super::error::Answer;
+use super::error::{Answer, NativeError};
 use super::reply::Found;
+use super::table::{Route, Table};
 use crate::{Api, respond};
 
 pub(super) fn declare(table: &mut Table) {
@@ -33,16 +36,22 @@ pub(super) fn declare(table: &mut Table) {
     );
 }
 
-/// The description of the others. It is made for each request, since few ask for it and it is long.
+/// The description of the others.
 pub(super) fn openapi_route() -> Router<Api> {
     Router::new().route("/openapi.json", get(openapi))
 }
 
 async fn openapi() -> Response {
-    let description = Table::description(super::declare);
-    respond::json(StatusCode::OK, &description)
-        .map_err(super::NativeError::from)
-        .into_response()
+    // Made when the first asks for it, since few daemons are ever asked.
+    static TEXT: LazyLock<serde_json::Result<Bytes>> =
+        LazyLock::new(|| respond::line(&Table::description(super::declare)));
+    match &*TEXT {
+        Ok(text) => respond::text(StatusCode::OK, text.clone()),
+        Err(error) => {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            NativeError::new(status, "internal", error.to_string()).into_response()
+        }
+    }
 }
 
 async fn health(call: Call<Nothing, NoBody>) -> Answer<Found<Health>> {

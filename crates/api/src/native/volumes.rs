@@ -8,10 +8,10 @@ use coracle_native::volume::{Volume, VolumeCreate};
 
 use super::call::{Call, Json, NoBody, Optional};
 use super::containers::filters;
-use super::describe::{Route, Table};
 use super::error::Answer;
 use super::page::page;
 use super::reply::{Created, Done, Found};
+use super::table::{Route, Table};
 
 pub(super) fn declare(table: &mut Table) {
     table.route(Route::get("/volumes", "Lists volumes"), list);

@@ -1,16 +1,10 @@
 //! `/events`.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::time::Duration;
-
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
-use bytes::Bytes;
 use coracle_runtime::Filters;
-use coracle_runtime::event::{Event, EventKind, Subscription};
+use coracle_runtime::event::{Event, EventKind};
 use futures_util::stream;
 use jiff::Timestamp;
 
@@ -19,6 +13,7 @@ use crate::connection::ClientGone;
 use crate::convert::event::message;
 use crate::error::{Answer, ApiError};
 use crate::extract::Query;
+use crate::follow::Follow;
 use crate::matching::without_tag;
 use crate::respond;
 
@@ -45,61 +40,17 @@ async fn events(State(api): State<Api>, query: Query, gone: ClientGone) -> Answe
     // dockerd takes any key here.
     let filters = Filters::parse_any(query.text("filters"))?;
     // From here on nothing is missed; the headers are sent after.
-    let subscription = api.runtime.events().subscribe(since);
-    let listener = Listener {
-        subscription,
-        filters,
-        until,
-        deadline: until.map(deadline),
-    };
-    let lines = stream::unfold(listener, async |mut listener| {
-        let line = listener.next().await?;
-        Some((line, listener))
+    let follow = Follow::new(api.runtime.events().subscribe(since), until);
+    let lines = stream::unfold((follow, filters), async |(mut follow, filters)| {
+        loop {
+            let event = follow.next().await?;
+            if fits(&filters, &event) {
+                let line = respond::line(&message(&event)).ok()?;
+                return Some((line, (follow, filters)));
+            }
+        }
     });
     Ok(respond::stream(respond::JSON, Box::pin(lines), &gone))
-}
-
-fn deadline(until: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
-    Box::pin(tokio::time::sleep(left))
-}
-
-struct Listener {
-    subscription: Subscription,
-    filters: Filters,
-    until: Option<Timestamp>,
-    deadline: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-}
-
-impl Listener {
-    /// The next events' lines; none at the end.
-    async fn next(&mut self) -> Option<Bytes> {
-        loop {
-            // What is there already comes before the deadline is looked at, so that a time in the past
-            // gives all up to it.
-            let event = match self.subscription.try_next() {
-                Some(event) => event,
-                None => self.wait().await?,
-            };
-            if self.until.is_some_and(|until| event.time > until) {
-                return None;
-            }
-            if fits(&self.filters, &event) {
-                return respond::line(&message(&event)).ok();
-            }
-        }
-    }
-
-    async fn wait(&mut self) -> Option<Arc<Event>> {
-        match &mut self.deadline {
-            None => self.subscription.next().await,
-            Some(deadline) => tokio::select! {
-                biased;
-                event = self.subscription.next() => event,
-                () = deadline => None,
-            },
-        }
-    }
 }
 
 /// Whether an event is one of those asked for, by dockerd's rules.

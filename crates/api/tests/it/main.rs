@@ -8,7 +8,6 @@ mod harness;
 mod images;
 mod kernels;
 mod native;
-mod native_more;
 mod noise;
 mod server;
 mod streams;
