@@ -1,7 +1,11 @@
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use super::file::names;
+use super::id::is_id;
 use super::*;
+use crate::entry::MAX_HEADER;
 
 const WORDS: &[u8] = b"correct horse battery staple";
 

@@ -1,17 +1,19 @@
 //! The vault: which secrets and configs there are, and their values.
 
+mod file;
+mod id;
+mod rotate;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use crate::cipher::{self, TAG_LENGTH};
-use crate::entry::{Header, MAX_HEADER};
-use crate::files::{self, STAGE};
+use crate::files;
 use crate::keys::Keys;
 use crate::{Entry, Error, Kind, Result};
 
@@ -26,13 +28,6 @@ pub struct Vault {
     work: RwLock<()>,
     #[cfg(test)]
     pub(crate) steps_left: std::sync::atomic::AtomicI64,
-}
-
-/// A file, not decrypted.
-struct Sealed {
-    header: Header,
-    line: Vec<u8>,
-    sealed: Vec<u8>,
 }
 
 impl Vault {
@@ -119,7 +114,7 @@ impl Vault {
         let now = Timestamp::now();
         let entry = Entry {
             kind,
-            id: new_id()?,
+            id: id::new()?,
             name: name.to_owned(),
             labels,
             version: 1,
@@ -197,151 +192,6 @@ impl Vault {
         Ok(entry)
     }
 
-    /// Puts everything under a new key, and removes the old one; how many values there were.
-    ///
-    /// May be cut short anywhere: the next [`Self::open`] or `rotate` goes on.
-    ///
-    /// # Errors
-    /// [`Error::Unfinished`] where some can't be opened; the others are under the new key.
-    pub fn rotate(&self) -> Result<usize> {
-        let _work = self.changing();
-        let mut keys = Keys::load(&self.root)?;
-        if keys.newest().is_none() {
-            return Ok(0);
-        }
-        keys.add(&|| self.step())?;
-        drop(keys);
-        self.finish_rotation()
-    }
-
-    /// With `work` held.
-    fn finish_rotation(&self) -> Result<usize> {
-        let mut keys = Keys::load(&self.root)?;
-        let older = keys.older();
-        let Some((newest, _)) = keys.newest().filter(|_| !older.is_empty()) else {
-            return Ok(0);
-        };
-        let mut count = 0;
-        let mut failed = Vec::new();
-        // From the disk: what could not be read at the start counts as well.
-        for kind in Kind::ALL {
-            for id in self.ids(kind)? {
-                let done = self.under_newest(&keys, newest, kind, &id);
-                match done {
-                    Ok(()) => count += 1,
-                    Err(error @ Error::Damaged { .. }) => failed.push(error.to_string()),
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        if !failed.is_empty() {
-            return Err(Error::Unfinished(failed.join("; ")));
-        }
-        for number in older {
-            keys.remove(number, &|| self.step())?;
-        }
-        Ok(count)
-    }
-
-    fn under_newest(&self, keys: &Keys, newest: u64, kind: Kind, id: &str) -> Result<()> {
-        let (header, value) = self.read(keys, kind, id)?;
-        if header.key == newest {
-            return Ok(());
-        }
-        self.write(keys, &header.entry(), &value)
-    }
-
-    fn read(&self, keys: &Keys, kind: Kind, id: &str) -> Result<(Header, Zeroizing<Vec<u8>>)> {
-        let Sealed {
-            header,
-            line,
-            sealed,
-        } = self.load(kind, id)?;
-        let damaged = |why: &str| Error::Damaged {
-            kind,
-            name: header.entry().name,
-            why: why.into(),
-        };
-        let key = keys
-            .get(header.key)
-            .ok_or_else(|| damaged("the key that it was encrypted with is not there"))?;
-        let value = cipher::open(key, &header.nonce, &line, sealed)
-            .ok_or_else(|| damaged("its file was changed, or the key is another one"))?;
-        Ok((header, value))
-    }
-
-    fn load(&self, kind: Kind, id: &str) -> Result<Sealed> {
-        let path = self.path(kind, id);
-        let limit = MAX_HEADER + 1 + kind.limit() + TAG_LENGTH;
-        let mut bytes = match files::read(&path, limit) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                return Err(Error::Damaged {
-                    kind,
-                    name: id.to_owned(),
-                    why: error.to_string(),
-                });
-            }
-        };
-        let end = bytes.iter().position(|byte| *byte == b'\n');
-        let end = end.unwrap_or(bytes.len());
-        let sealed = bytes.get(end + 1..).unwrap_or_default().to_vec();
-        bytes.truncate(end);
-        Ok(Sealed {
-            header: Header::read(&bytes, kind, id)?,
-            line: bytes,
-            sealed,
-        })
-    }
-
-    fn write(&self, keys: &Keys, entry: &Entry, value: &[u8]) -> Result<()> {
-        let (number, key) = keys.newest().ok_or(Error::Cipher)?;
-        let nonce = cipher::nonce()?;
-        let line = Header::new(entry, number, nonce.clone()).to_line()?;
-        let sealed = cipher::seal(key, &nonce, &line, value)?;
-        let directory = self.root.join(entry.kind.directory());
-        let stage = directory.join(format!("{STAGE}{}", entry.id));
-        let staged = files::stage(&stage, &[&line, b"\n", &sealed]);
-        if staged.is_err() {
-            // Gone with the next open at the latest.
-            let _ = fs::remove_file(&stage);
-        }
-        staged?;
-        self.step()?;
-        let place = self.path(entry.kind, &entry.id);
-        fs::rename(&stage, &place).map_err(Error::io("write", &place))?;
-        files::sync_dir(&directory)?;
-        self.step()
-    }
-
-    /// Takes in the files of a kind, and clears away those that aren't complete.
-    fn read_all(&self, kind: Kind) -> Result<()> {
-        let directory = self.root.join(kind.directory());
-        for name in names(&directory)? {
-            if name.starts_with(STAGE) {
-                let path = directory.join(name);
-                fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-            }
-        }
-        for id in self.ids(kind)? {
-            match self.load(kind, &id) {
-                Ok(file) => self.remember(file.header.entry()),
-                Err(error) => tracing::error!(%error, "left alone"),
-            }
-        }
-        Ok(())
-    }
-
-    fn ids(&self, kind: Kind) -> Result<Vec<String>> {
-        let mut names = names(&self.root.join(kind.directory()))?;
-        names.retain(|name| is_id(name));
-        Ok(names)
-    }
-
-    fn path(&self, kind: Kind, id: &str) -> PathBuf {
-        self.root.join(kind.directory()).join(id)
-    }
-
     fn remember(&self, entry: Entry) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         entries.insert((entry.kind, entry.id.clone()), entry);
@@ -372,44 +222,5 @@ impl Vault {
     }
 }
 
-/// The names in a directory; none where it isn't there.
-fn names(directory: &Path) -> Result<Vec<String>> {
-    let failed = || Error::io("list", directory);
-    let listed = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        listed => listed.map_err(failed())?,
-    };
-    let mut names = Vec::new();
-    for entry in listed {
-        let name = entry.map_err(failed())?.file_name();
-        names.extend(name.into_string().ok());
-    }
-    Ok(names)
-}
-
-/// Letters and digits of an id, as Docker's.
-const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-const ID_LENGTH: usize = 25;
-
-fn is_id(name: &str) -> bool {
-    name.len() == ID_LENGTH && name.bytes().all(|byte| DIGITS.contains(&byte))
-}
-
-fn new_id() -> Result<String> {
-    let mut id = String::with_capacity(ID_LENGTH);
-    while id.len() < ID_LENGTH {
-        for byte in cipher::random::<32>()? {
-            // 252 is seven times 36: each digit is as likely as any other.
-            let digit = (byte < 252).then(|| DIGITS.get(usize::from(byte) % DIGITS.len()));
-            match digit.flatten() {
-                Some(digit) if id.len() < ID_LENGTH => id.push(char::from(*digit)),
-                _ => {}
-            }
-        }
-    }
-    Ok(id)
-}
-
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;
