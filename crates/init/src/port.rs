@@ -5,13 +5,13 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use coracle_descriptor as descriptor;
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::sys;
@@ -43,7 +43,7 @@ impl Port {
         })??;
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = rustix::fs::open(&path, flags, Mode::empty())?;
-        Ok(Self(sys::watch(fd)?))
+        Ok(Self(watch(fd)?))
     }
 
     /// Waits until a host is at the other end, after one has left. The port takes no notice of a host
@@ -58,8 +58,12 @@ impl Port {
         }
         sys::set_signalled(fd.as_fd(), false)?;
         // What the event loop knows of a stream that ended stays: so it is taken out and put in.
-        Ok(Self(sys::watch(fd)?))
+        Ok(Self(watch(fd)?))
     }
+}
+
+fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    descriptor::watch(fd, Interest::READABLE | Interest::WRITABLE)
 }
 
 /// Whether no host is there (and nothing that one has left).
@@ -94,15 +98,7 @@ impl AsyncRead for Port {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        loop {
-            let mut guard = ready!(self.0.poll_read_ready(cx))?;
-            match sys::read(self.0.get_ref(), buf) {
-                Ok(()) => return Poll::Ready(Ok(())),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => guard.clear_ready(),
-                Err(errno) => return Poll::Ready(Err(errno.into())),
-            }
-        }
+        descriptor::poll_read(&self.0, cx, buf)
     }
 }
 
@@ -112,14 +108,7 @@ impl AsyncWrite for Port {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        loop {
-            let mut guard = ready!(self.0.poll_write_ready(cx))?;
-            match rustix::io::write(self.0.get_ref(), buf) {
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => guard.clear_ready(),
-                result => return Poll::Ready(result.map_err(Into::into)),
-            }
-        }
+        descriptor::poll_write(&self.0, cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -3,11 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-
-use rustix::io::Errno;
-use tokio::io::ReadBuf;
-use tokio::io::unix::AsyncFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// `RNDADDENTROPY`: `_IOW('R', 3, int[2])` (random(4)).
 const RND_ADD_ENTROPY: libc::Ioctl = 0x4008_5203_u32 as libc::Ioctl;
@@ -99,22 +95,4 @@ pub(crate) fn set_signalled(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     };
     // SAFETY: this takes flags.
     check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) })
-}
-
-/// Puts a descriptor, which doesn't block, into the event loop.
-pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` stays the same open descriptor until it is dropped, and it is dropped
-    // with the `AsyncFd`.
-    Ok(unsafe { AsyncFd::register(fd)? })
-}
-
-/// Reads what there is.
-pub(crate) fn read(fd: impl AsFd, buf: &mut ReadBuf<'_>) -> Result<(), Errno> {
-    // SAFETY: nothing that is initialised is made uninitialised: the kernel only writes to it.
-    let space = unsafe { buf.unfilled_mut() };
-    let length = rustix::io::read(fd, &mut *space)?.0.len();
-    // SAFETY: the kernel wrote so many bytes.
-    unsafe { buf.assume_init(length) };
-    buf.advance(length);
-    Ok(())
 }

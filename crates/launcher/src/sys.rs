@@ -1,24 +1,17 @@
-//! The system calls that rustix has no safe function for: the only module with `unsafe` in it.
+//! The system calls that neither rustix nor `helper` has a safe function for: the only module with
+//! `unsafe` in it.
 
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 use libc::{c_int, c_long, c_ulong, c_void};
 
-pub(crate) const NEWTIME: u32 = libc::CLONE_NEWTIME as u32;
-pub(crate) const NEWNS: u32 = libc::CLONE_NEWNS as u32;
-pub(crate) const NEWCGROUP: u32 = libc::CLONE_NEWCGROUP as u32;
-pub(crate) const NEWUTS: u32 = libc::CLONE_NEWUTS as u32;
-pub(crate) const NEWIPC: u32 = libc::CLONE_NEWIPC as u32;
-pub(crate) const NEWUSER: u32 = libc::CLONE_NEWUSER as u32;
-pub(crate) const NEWPID: u32 = libc::CLONE_NEWPID as u32;
-pub(crate) const NEWNET: u32 = libc::CLONE_NEWNET as u32;
-
-/// The C library's constant is too narrow for it.
-const CLONE_INTO_CGROUP: u64 = 1 << 33;
+pub(crate) use coracle_helper::{
+    NEWCGROUP, NEWIPC, NEWNET, NEWNS, NEWPID, NEWTIME, NEWUSER, NEWUTS, clone_sibling,
+    close_all_from, execve, exit, mount_setattr, reset_signals, unshare,
+};
 
 fn check(result: c_long) -> io::Result<c_long> {
     if result < 0 {
@@ -26,34 +19,6 @@ fn check(result: c_long) -> io::Result<c_long> {
     } else {
         Ok(result)
     }
-}
-
-/// Forks into new namespaces, as a sibling of the calling process (`CLONE_PARENT`), optionally
-/// straight into a version 2 control group. Returns `None` in the new process.
-///
-/// Must only be called in a process with one thread: see the argument below.
-pub(crate) fn clone_sibling(
-    namespaces: u32,
-    cgroup: Option<BorrowedFd<'_>>,
-) -> io::Result<Option<i32>> {
-    // SAFETY: `clone_args` is a plain struct of integers, for which all zeroes is a valid value.
-    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = u64::from(namespaces) | libc::CLONE_PARENT as u64;
-    if let Some(cgroup) = cgroup {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = cgroup.as_raw_fd() as u64;
-    }
-    // SAFETY: without CLONE_VM and with no stack given this behaves as fork(2): the new process
-    // runs on a copy of this memory. The launch helper that calls it has one thread, so that no
-    // lock can be held by a thread that the copy lacks. The struct is as large as we say.
-    let pid = check(unsafe {
-        libc::syscall(
-            libc::SYS_clone3,
-            &raw mut args,
-            size_of::<libc::clone_args>(),
-        )
-    })?;
-    Ok((pid != 0).then_some(pid as i32))
 }
 
 /// Forks; returns `None` in the child. Only for a process with one thread.
@@ -65,43 +30,6 @@ pub(crate) fn fork() -> io::Result<Option<i32>> {
     Ok((pid != 0).then_some(pid))
 }
 
-/// Moves this thread into new namespaces.
-pub(crate) fn unshare(namespaces: u32) -> io::Result<()> {
-    // SAFETY: only `CLONE_NEW*` bits are passed by our callers, never CLONE_FILES, so that the
-    // table of open files stays what Rust's ownership of descriptors believes it to be.
-    check(c_long::from(unsafe { libc::unshare(namespaces as c_int) })).map(drop)
-}
-
-/// `mount_setattr(2)`: sets and clears attributes, and the propagation, of one mount or a tree.
-pub(crate) fn mount_setattr(
-    mount: BorrowedFd<'_>,
-    recursive: bool,
-    set: u64,
-    clear: u64,
-    propagation: u64,
-) -> io::Result<()> {
-    let attr = libc::mount_attr {
-        attr_set: set,
-        attr_clr: clear,
-        propagation,
-        userns_fd: 0,
-    };
-    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
-    // SAFETY: the path is a valid, terminated, empty string, and the struct is as large as we say;
-    // the kernel only reads both.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            mount.as_raw_fd(),
-            c"".as_ptr(),
-            flags,
-            &raw const attr,
-            size_of::<libc::mount_attr>(),
-        )
-    })
-    .map(drop)
-}
-
 /// Marks every descriptor from `first` up close-on-exec.
 pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
     const CLOSE_RANGE_CLOEXEC: u32 = 1 << 2;
@@ -109,49 +37,6 @@ pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
     // number.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) })
         .map(drop)
-}
-
-/// Closes every descriptor from `first` up.
-///
-/// For a process in which nothing owns one of them (the helper at its beginning), or nothing that
-/// owns one will ever use or drop it (the reaper).
-pub(crate) fn close_all_from(first: u32) -> io::Result<()> {
-    // SAFETY: this breaks owners of open descriptors. The helper has none when it begins but the
-    // standard streams, which stay; the reaper runs on without touching any, and leaves by `exit`
-    // without running destructors.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
-}
-
-/// Gives every signal its default action and an empty mask.
-pub(crate) fn reset_signals() {
-    /// At least as large as the kernel's `struct sigaction`, of which all zeroes means SIG_DFL
-    /// without flags.
-    static DEFAULT: [u64; 8] = [0; 8];
-    const SET_SIZE: usize = 8;
-    for signal in 1..=64 {
-        // SAFETY: the kernel only reads the action, which installs no code of ours. The C library
-        // is gone around because it hides two signals (32 and 33), which may be ignored as well.
-        // SIGKILL and SIGSTOP are refused, which is no matter.
-        unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                signal,
-                DEFAULT.as_ptr(),
-                std::ptr::null_mut::<c_void>(),
-                SET_SIZE,
-            )
-        };
-    }
-    // SAFETY: the kernel only reads the set, of the size that is told.
-    unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_SETMASK,
-            DEFAULT.as_ptr(),
-            std::ptr::null_mut::<c_void>(),
-            SET_SIZE,
-        )
-    };
 }
 
 /// Blocks every signal that can be blocked, to take them by [`wait_signal`].
@@ -181,20 +66,6 @@ pub(crate) fn wait_signal() -> io::Result<i32> {
 pub(crate) fn kill(pid: i32, group: bool, signal: i32) {
     // SAFETY: kill(2) touches no memory of ours. A failure means that the process is gone.
     unsafe { libc::kill(if group { -pid } else { pid }, signal) };
-}
-
-/// Replaces this process; returns only the error.
-pub(crate) fn execve(path: &CString, args: &[CString], env: &[CString]) -> io::Error {
-    let pointers = |strings: &[CString]| {
-        let mut list: Vec<_> = strings.iter().map(|string| string.as_ptr()).collect();
-        list.push(std::ptr::null());
-        list
-    };
-    let (args, env) = (pointers(args), pointers(env));
-    // SAFETY: both lists end with a null pointer and point at terminated strings, which live in
-    // our caller until the call is over.
-    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
-    io::Error::last_os_error()
 }
 
 /// Gives this process a session keyring of its own, so that it can't use its starter's keys.
@@ -312,10 +183,4 @@ pub(crate) fn loopback_up() -> io::Result<()> {
         )
     }))
     .map(drop)
-}
-
-/// Leaves at once, running no destructor and no exit handler.
-pub(crate) fn exit(code: i32) -> ! {
-    // SAFETY: _exit never returns and touches no memory of ours.
-    unsafe { libc::_exit(code) }
 }

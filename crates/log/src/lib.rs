@@ -11,7 +11,7 @@
 //!   than a millisecond, and no two have the same time;
 //! - files are only appended to, renamed, compressed as a whole, and removed.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod config;
 mod entry;

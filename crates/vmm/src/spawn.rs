@@ -12,6 +12,7 @@ use std::sync::mpsc;
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
@@ -60,7 +61,7 @@ impl Process {
 
     /// Waits for its end and takes its status.
     pub(crate) async fn wait(mut self) -> io::Result<Status> {
-        let watched = sys::watch(self.pidfd.try_clone()?)?;
+        let watched = coracle_descriptor::watch(self.pidfd.try_clone()?, Interest::READABLE)?;
         loop {
             let mut guard = watched.readable().await?;
             if let Some(status) = self.take_status(WaitIdOptions::NOHANG)? {
@@ -207,7 +208,7 @@ fn converse(job: &Job, fds: Vec<OwnedFd>, socket: &OwnedFd, helper: &mut Child) 
 
 /// Answers the VMM's question for its memory, for as long as it is polled.
 pub(crate) async fn give_memory(listener: OwnedFd, ram: OwnedFd) -> io::Result<()> {
-    let listener = sys::watch(listener)?;
+    let listener = coracle_descriptor::watch(listener, Interest::READABLE)?;
     loop {
         let mut guard = listener.readable().await?;
         // All that wait: what is there already is not announced again. Taking one where there is

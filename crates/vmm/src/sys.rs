@@ -1,20 +1,17 @@
-//! The system calls that rustix has no safe function for: the only module with `unsafe` in it.
+//! The system calls that neither rustix nor `helper` has a safe function for: the only module with
+//! `unsafe` in it.
 
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use libc::{c_long, c_void};
-use tokio::io::unix::AsyncFd;
+use libc::c_long;
 
-pub(crate) const NEWNS: u32 = libc::CLONE_NEWNS as u32;
-pub(crate) const NEWUTS: u32 = libc::CLONE_NEWUTS as u32;
-pub(crate) const NEWIPC: u32 = libc::CLONE_NEWIPC as u32;
-pub(crate) const NEWUSER: u32 = libc::CLONE_NEWUSER as u32;
-pub(crate) const NEWPID: u32 = libc::CLONE_NEWPID as u32;
-pub(crate) const NEWNET: u32 = libc::CLONE_NEWNET as u32;
+pub(crate) use coracle_helper::{
+    NEWIPC, NEWNET, NEWNS, NEWPID, NEWUSER, NEWUTS, clone_sibling, close_all_from, execve, exit,
+    reset_signals, unshare,
+};
 
 fn check(result: c_long) -> io::Result<c_long> {
     if result < 0 {
@@ -24,119 +21,11 @@ fn check(result: c_long) -> io::Result<c_long> {
     }
 }
 
-/// Forks into new namespaces, as a sibling of the calling process (`CLONE_PARENT`). Returns `None`
-/// in the new process. Only for a process with one thread.
-pub(crate) fn clone_sibling(namespaces: u32) -> io::Result<Option<i32>> {
-    // SAFETY: `clone_args` is a plain struct of integers, for which all zeroes is a valid value.
-    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = u64::from(namespaces) | libc::CLONE_PARENT as u64;
-    // SAFETY: without CLONE_VM and with no stack given this behaves as fork(2): the new process
-    // runs on a copy of this memory. The helper that calls it has one thread, so that no lock can
-    // be held by a thread that the copy lacks. The struct is as large as we say.
-    let pid = check(unsafe {
-        libc::syscall(
-            libc::SYS_clone3,
-            &raw mut args,
-            size_of::<libc::clone_args>(),
-        )
-    })?;
-    Ok((pid != 0).then_some(pid as i32))
-}
-
-/// Moves this thread into new namespaces.
-pub(crate) fn unshare(namespaces: u32) -> io::Result<()> {
-    // SAFETY: only `CLONE_NEW*` bits are passed, never CLONE_FILES, so that the table of open files
-    // stays what Rust's ownership of descriptors believes it to be.
-    check(c_long::from(unsafe { libc::unshare(namespaces as i32) })).map(drop)
-}
-
-/// Makes a detached tree of mounts read-only, without devices and set-user-id programs.
-pub(crate) fn make_read_only(mount: BorrowedFd<'_>) -> io::Result<()> {
-    let attr = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID,
-        attr_clr: 0,
-        propagation: libc::MS_PRIVATE,
-        userns_fd: 0,
-    };
-    // SAFETY: the path is a valid, terminated, empty string, and the struct is as large as we say;
-    // the kernel only reads both.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            mount.as_raw_fd(),
-            c"".as_ptr(),
-            libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
-            &raw const attr,
-            size_of::<libc::mount_attr>(),
-        )
-    })
-    .map(drop)
-}
-
-/// Closes every descriptor from `first` up: for the helper at its beginning, when nothing in it
-/// owns one.
-pub(crate) fn close_all_from(first: RawFd) -> io::Result<()> {
-    // SAFETY: this breaks owners of open descriptors; the helper has none yet but the standard
-    // streams, which stay.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
-}
-
 /// Puts a copy of a descriptor at a number, to be inherited by the program that this process is
 /// about to become. What was there is closed: nothing here may own it.
 pub(crate) fn place(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
     // SAFETY: the caller vouches that no owner of `number` exists in this process.
     check(c_long::from(unsafe { libc::dup2(fd.as_raw_fd(), number) })).map(drop)
-}
-
-/// Gives every signal its default action and an empty mask.
-pub(crate) fn reset_signals() {
-    /// At least as large as the kernel's `struct sigaction`, of which all zeroes means SIG_DFL
-    /// without flags.
-    static DEFAULT: [u64; 8] = [0; 8];
-    const SET_SIZE: usize = 8;
-    for signal in 1..=64 {
-        // SAFETY: the kernel only reads the action, which installs no code of ours. SIGKILL and
-        // SIGSTOP are refused, which is no matter.
-        unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                signal,
-                DEFAULT.as_ptr(),
-                std::ptr::null_mut::<c_void>(),
-                SET_SIZE,
-            )
-        };
-    }
-    // SAFETY: the kernel only reads the set, of the size that is told.
-    unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_SETMASK,
-            DEFAULT.as_ptr(),
-            std::ptr::null_mut::<c_void>(),
-            SET_SIZE,
-        )
-    };
-}
-
-/// Replaces this process; returns only the error.
-pub(crate) fn execve(path: &CString, args: &[CString], env: &[CString]) -> io::Error {
-    let pointers = |strings: &[CString]| {
-        let mut list: Vec<_> = strings.iter().map(|string| string.as_ptr()).collect();
-        list.push(std::ptr::null());
-        list
-    };
-    let (args, env) = (pointers(args), pointers(env));
-    // SAFETY: both lists end with a null pointer and point at terminated strings, which live in
-    // our caller until the call is over.
-    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
-    io::Error::last_os_error()
-}
-
-/// Leaves at once, running no destructor and no exit handler.
-pub(crate) fn exit(code: i32) -> ! {
-    // SAFETY: _exit never returns and touches no memory of ours.
-    unsafe { libc::_exit(code) }
 }
 
 /// Installs a system call filter on this thread and what it becomes; the descriptor on which the
@@ -234,13 +123,6 @@ pub(crate) fn answer_with(
         )
     }))
     .map(drop)
-}
-
-/// Watches a descriptor by the async runtime.
-pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` that nothing else owns stays open, and the same, until it is dropped, and
-    // the returned value gives no mutable access by which it could be exchanged here.
-    unsafe { AsyncFd::register(fd) }.map_err(io::Error::from)
 }
 
 /// Makes a tap in this thread's network namespace, as machines want them.

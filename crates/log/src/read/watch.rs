@@ -1,7 +1,5 @@
 //! Learns of changes to a log from the kernel (inotify(7)).
 
-#![allow(unsafe_code)]
-
 use std::io;
 use std::mem::MaybeUninit;
 use std::path::Path;
@@ -32,8 +30,7 @@ impl Watch {
         let fd = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         let what = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO;
         inotify::add_watch(&fd, directory, what | WatchFlags::ONLYDIR)?;
-        // SAFETY: an `OwnedFd` stays the same open descriptor until it is dropped.
-        let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE)? };
+        let fd = coracle_descriptor::watch(fd, Interest::READABLE)?;
         Ok(Self { fd })
     }
 

@@ -8,6 +8,7 @@ use rustix::buffer::spare_capacity;
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::link::{IFF_UP, IFINFOMSG, IFLA_IFNAME, RTM_NEWLINK};
@@ -15,7 +16,6 @@ use super::make::RTM_DELLINK;
 use super::tables::{IFADDRMSG, read_address};
 use super::wire::{self, Reply, read_u32};
 use super::{BUFFER, GROUP_LINK};
-use crate::sys;
 
 // Groups, as bits.
 const IPV4_ADDRESS: u32 = 1 << 4;
@@ -73,7 +73,7 @@ impl Monitor {
         let _ = set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER);
         rustix::net::bind(&socket, &SocketAddrNetlink::new(0, groups))?;
         Ok(Self {
-            socket: sys::readable(socket)?,
+            socket: coracle_descriptor::watch(socket, Interest::READABLE)?,
             buffer: Vec::with_capacity(BUFFER),
         })
     }

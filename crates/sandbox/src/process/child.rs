@@ -31,9 +31,7 @@ pub(crate) struct Child {
 
 impl Child {
     pub(crate) fn new(pid: i32, pidfd: OwnedFd, terminal: Option<Terminal>) -> io::Result<Self> {
-        // SAFETY: an `OwnedFd` stays the same open descriptor until it is dropped, and it is
-        // dropped with the `AsyncFd`.
-        let pidfd = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE)? };
+        let pidfd = coracle_descriptor::watch(pidfd, Interest::READABLE)?;
         Ok(Self {
             pid,
             pidfd: Arc::new(pidfd),

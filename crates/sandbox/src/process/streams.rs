@@ -1,7 +1,5 @@
 //! The standard streams of a process on this host: pipes, or a pseudo terminal.
 
-#![allow(unsafe_code)]
-
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
@@ -10,12 +8,14 @@ use std::task::Context;
 use std::task::Poll;
 use std::task::ready;
 
+use coracle_descriptor as descriptor;
 use coracle_launcher::Stdio;
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::termios::Winsize;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
+use tokio::io::Interest;
 use tokio::io::ReadBuf;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
@@ -60,9 +60,7 @@ impl Terminal {
     pub(crate) fn new(master: OwnedFd) -> io::Result<Self> {
         let flags = rustix::fs::fcntl_getfl(&master)?;
         rustix::fs::fcntl_setfl(&master, flags | rustix::fs::OFlags::NONBLOCK)?;
-        // SAFETY: an `OwnedFd` stays the same open descriptor until it is dropped, and it is
-        // dropped with the `AsyncFd`.
-        let master = unsafe { AsyncFd::register(master)? };
+        let master = descriptor::watch(master, Interest::READABLE | Interest::WRITABLE)?;
         Ok(Self(Arc::new(master)))
     }
 
@@ -92,19 +90,10 @@ impl AsyncRead for Terminal {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        loop {
-            let mut guard = ready!(self.0.poll_read_ready(cx))?;
-            match rustix::io::read(self.0.get_ref(), buf.initialize_unfilled()) {
-                Ok(n) => {
-                    buf.advance(n);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => guard.clear_ready(),
-                // Nobody has the other side open: this is its end.
-                Err(Errno::IO) => return Poll::Ready(Ok(())),
-                Err(error) => return Poll::Ready(Err(error.into())),
-            }
+        match ready!(descriptor::poll_read(&self.0, cx, buf)) {
+            // Nobody has the other side open: this is its end.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => Poll::Ready(Ok(())),
+            read => Poll::Ready(read),
         }
     }
 }
@@ -115,14 +104,7 @@ impl AsyncWrite for Terminal {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        loop {
-            let mut guard = ready!(self.0.poll_write_ready(cx))?;
-            match rustix::io::write(self.0.get_ref(), buf) {
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => guard.clear_ready(),
-                result => return Poll::Ready(result.map_err(Into::into)),
-            }
-        }
+        descriptor::poll_write(&self.0, cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

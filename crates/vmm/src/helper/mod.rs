@@ -121,11 +121,11 @@ fn stages(socket: &OwnedFd) -> Step<()> {
     }
     confine::own_user_namespace(&mut warnings)?;
     let mut fresh = confine::NAMESPACES;
-    let cloned = match sys::clone_sibling(fresh) {
+    let cloned = match sys::clone_sibling(fresh, None) {
         Err(error) if confine::is_refusal(&error) => {
             warnings.push(format!("no namespaces of its own: {error}"));
             fresh = 0;
-            sys::clone_sibling(0)
+            sys::clone_sibling(0, None)
         }
         cloned => cloned,
     };

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
@@ -15,7 +15,6 @@ use rustix::mount::{
 };
 
 use super::{Doing, Job, Step, confine};
-use crate::sys;
 
 /// Programs, libraries and their loader's settings, as far as a host has them.
 const SYSTEM: [&str; 10] = [
@@ -83,7 +82,7 @@ pub(super) fn enter(job: &Job, warnings: &mut Vec<String>) -> Step<()> {
     rustix::process::chdir("/").doing("go to the root")?;
     let tree = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .doing("open the root")?;
-    if let Err(error) = sys::make_read_only(tree.as_fd()) {
+    if let Err(error) = make_read_only(tree.as_fd()) {
         warnings.push(format!("the VMM's root stays writable: {error}"));
     }
     Ok(())
@@ -125,6 +124,12 @@ fn open_system(path: &Path) -> Step<Option<Entry>> {
     }
 }
 
+/// Makes a tree of mounts read-only, without set-user-id programs, and nobody else's business.
+fn make_read_only(tree: BorrowedFd<'_>) -> io::Result<()> {
+    let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID;
+    coracle_helper::mount_setattr(tree, true, set, 0, libc::MS_PRIVATE)
+}
+
 fn open_mount(path: &Path) -> Step<Entry> {
     let show = path.display();
     if !path.is_absolute() {
@@ -135,7 +140,7 @@ fn open_mount(path: &Path) -> Step<Entry> {
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE;
     let tree = rustix::mount::open_tree(CWD, path, flags).doing(format_args!("bind {show}"))?;
-    sys::make_read_only(tree.as_fd()).doing(format_args!("make {show} read-only"))?;
+    make_read_only(tree.as_fd()).doing(format_args!("make {show} read-only"))?;
     Ok(Entry::Mount {
         tree,
         directory: data.is_dir(),
