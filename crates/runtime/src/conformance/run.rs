@@ -12,6 +12,9 @@ use crate::Runtime;
 /// How long one check may take, even on a slow and busy host. A hang is a failure like any other.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// A check that passes is told of where it took longer.
+const LONG: Duration = Duration::from_secs(20);
+
 /// What a conformer brings to its checks.
 pub trait Fixture: Send + Sync {
     /// The runtime. It may be one for all checks, or a new one for each.
@@ -68,12 +71,13 @@ pub fn run_one(fixture: &impl Fixture, name: &str) {
     }
 }
 
-/// Runs all checks whose name holds `filter`, so many at a time, and prints what comes of each.
+/// Runs all checks whose name holds `filter`, so many at a time, as [`run_chosen`] does.
 pub async fn run_all(fixture: &impl Fixture, filter: &str, at_once: usize) -> Report {
     run_chosen(fixture, |name| name.contains(filter), at_once).await
 }
 
-/// Runs the checks that are chosen by name, so many at a time, and prints what comes of each.
+/// Runs the checks that are chosen by name, so many at a time. Prints those that fail, and those that
+/// took long: what is told of a failed run is often cut, and should hold the failure.
 pub async fn run_chosen(
     fixture: &impl Fixture,
     choose: impl Fn(&str) -> bool,
@@ -90,7 +94,9 @@ pub async fn run_chosen(
     while let Some((name, result, took)) = running.next().await {
         match result {
             Ok(()) => {
-                println!("test {name} ... ok ({took:.1?})");
+                if took > LONG {
+                    println!("test {name} ... ok ({took:.1?})");
+                }
                 report.passed += 1;
             }
             Err(text) => {
