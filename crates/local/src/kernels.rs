@@ -46,7 +46,9 @@ pub(crate) async fn remove(engine: &Arc<Engine>, name: &str) -> Result<()> {
             )));
         }
     }
-    with(engine, move |store| Ok(store.remove(&name)?)).await
+    with(engine, move |store| Ok(store.remove(&name)?)).await?;
+    engine.machines.asked.give_up();
+    Ok(())
 }
 
 async fn with<T: Send + 'static>(

@@ -3,14 +3,18 @@
 use std::fs::File;
 use std::io;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use coracle_task::MachineConfig;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
 
 /// The longest description that is read.
 const MAX_CONFIG: u64 = 1 << 20;
 
-/// Makes the template that the file describes, or leaves the one that is there.
+/// Makes the template that the file describes, or leaves the one that is there. Gives up when standard
+/// input ends, a pipe: whoever wants the template holds the other end.
 pub(crate) fn make(file: &Path) -> io::Result<()> {
     let mut text = Vec::new();
     File::open(file)?.take(MAX_CONFIG).read_to_end(&mut text)?;
@@ -28,7 +32,19 @@ pub(crate) fn make(file: &Path) -> io::Result<()> {
     let made = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
-        .block_on(coracle_sandbox::make_template(&config, &templates))
-        .map_err(io::Error::other)?;
+        .block_on(async {
+            tokio::select! {
+                made = coracle_sandbox::make_template(&config, &templates) => made.map_err(io::Error::other),
+                ended = nobody_wants_it() => Err(ended.err().unwrap_or_else(|| io::ErrorKind::Interrupted.into())),
+            }
+        })?;
     std::fs::write(&key, made)
+}
+
+/// Returns when standard input has ended.
+async fn nobody_wants_it() -> io::Result<()> {
+    let input = io::stdin().as_fd().try_clone_to_owned()?;
+    let mut input = pipe::Receiver::from_owned_fd(input)?;
+    while input.read(&mut [0]).await? != 0 {}
+    Ok(())
 }

@@ -23,8 +23,8 @@ pub const LOG_FILE: &str = "shim.log";
 pub const LISTEN_FD: RawFd = 3;
 
 /// Starts `binary` to make the template of virtual machines that `file` describes (a
-/// [`MachineConfig`](crate::MachineConfig) as JSON). Its complaints go to `log`. As with
-/// [`spawn_shim`], the caller reaps it some time.
+/// [`MachineConfig`](crate::MachineConfig) as JSON). It gives up when its standard input ends, which
+/// the caller holds. Its complaints go to `log`. As with [`spawn_shim`], the caller reaps it some time.
 pub fn spawn_template(binary: &Path, file: &Path, log: &Path) -> io::Result<Child> {
     let log = OpenOptions::new().append(true).create(true).open(log)?;
     Command::new(binary)
@@ -32,7 +32,7 @@ pub fn spawn_template(binary: &Path, file: &Path, log: &Path) -> io::Result<Chil
         .arg(file)
         .env_clear()
         .process_group(0)
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(log)
         .spawn()

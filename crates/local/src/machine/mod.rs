@@ -121,7 +121,7 @@ pub(crate) struct Machines {
     /// The guests' kernels.
     pub(crate) kernels: KernelStore,
     users: users::Users,
-    asked: templates::Asked,
+    pub(crate) asked: templates::Asked,
     pub(crate) spares: spares::Spares,
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::process::ChildStdin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,29 +18,66 @@ const AGAIN: Duration = Duration::from_secs(5 * 60);
 /// How often it is noted that a template is used.
 const NOTE: Duration = Duration::from_secs(60 * 60);
 
-/// The shapes that this daemon has asked a template for, and when, or when it noted last that there is
-/// one. Whether there is one is for the maker to find out; it leaves a whole one as it is.
+/// What this daemon did about the template of each shape. Whether there is one is for the maker to find
+/// out; it leaves a whole one as it is.
 #[derive(Default)]
-pub(crate) struct Asked(Mutex<HashMap<u64, Instant>>);
+pub(crate) struct Asked(Mutex<HashMap<u64, Ask>>);
+
+/// What was done about one.
+struct Ask {
+    /// When it was asked for, or noted last that there is one.
+    at: Instant,
+    /// Who makes it.
+    maker: Option<Maker>,
+}
+
+/// A process that makes a template. It gives up when this is dropped.
+struct Maker {
+    id: u32,
+    kernel: PathBuf,
+    _wanted: ChildStdin,
+}
 
 impl Asked {
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Instant>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Ask>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether nothing was done about a shape for so long; from now on something is.
     fn is_due(&self, number: u64, after: Duration) -> bool {
         let mut asked = self.lock();
-        let due = asked.get(&number).is_none_or(|at| at.elapsed() >= after);
+        let due = (asked.get(&number)).is_none_or(|ask| ask.at.elapsed() >= after);
         if due {
-            asked.insert(number, Instant::now());
+            let at = Instant::now();
+            let maker = asked.remove(&number).and_then(|ask| ask.maker);
+            asked.insert(number, Ask { at, maker });
         }
         due
+    }
+
+    /// It is being made.
+    fn begun(&self, number: u64, maker: Maker) {
+        if let Some(ask) = self.lock().get_mut(&number) {
+            ask.maker = Some(maker);
+        }
+    }
+
+    /// A maker has ended; there may be another by now.
+    fn ended(&self, number: u64, id: u32) {
+        if let Some(ask) = self.lock().get_mut(&number) {
+            ask.maker.take_if(|maker| maker.id == id);
+        }
     }
 
     /// Lets it be asked for anew.
     pub(crate) fn forget(&self, number: u64) {
         self.lock().remove(&number);
+    }
+
+    /// Has those given up whose kernel was removed.
+    pub(crate) fn give_up(&self) {
+        let in_vain = |ask: &Ask| (ask.maker.as_ref()).is_some_and(|maker| !maker.kernel.exists());
+        self.lock().retain(|_, ask| !in_vain(ask));
     }
 }
 
@@ -132,10 +170,21 @@ fn spawn(engine: &Arc<Engine>, mut shape: MachineConfig, number: u64) -> Result<
     let text = serde_json::to_vec(&shape).map_err(|error| failed(error.into()))?;
     durable::write(&file, &text, Durability::Process).map_err(failed)?;
     let log = root.join("templates.log");
-    let child = coracle_task::spawn_template(&engine.config.shim, &file, &log).map_err(failed)?;
+    let mut child =
+        coracle_task::spawn_template(&engine.config.shim, &file, &log).map_err(failed)?;
+    if let Some(wanted) = child.stdin.take() {
+        let maker = Maker {
+            id: child.id(),
+            kernel: shape.kernel,
+            _wanted: wanted,
+        };
+        engine.machines.asked.begun(number, maker);
+    }
+    let id = child.id();
     let weak = Arc::downgrade(engine);
     engine.reaper.add_then(child, move || {
         if let Some(engine) = weak.upgrade() {
+            engine.machines.asked.ended(number, id);
             engine.machines.spares.look_again();
         }
     });

@@ -72,7 +72,7 @@ impl Subject {
     }
 }
 
-/// One check: which is the default is the whole runtime's.
+/// One check, which runs alone: which is the default is the whole runtime's.
 pub(super) async fn installed_chosen_and_removed(s: Subject) {
     if !s.can.kernels {
         return;
