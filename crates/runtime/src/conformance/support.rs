@@ -10,7 +10,7 @@ use crate::io::{BoxStream, ByteStream};
 use crate::{Result, RuntimeError};
 
 /// How long anything may take that should come at once; generous, as hosts are slow and busy.
-pub(super) const SOON: Duration = Duration::from_secs(30);
+pub(super) const SOON: Duration = Duration::from_secs(60);
 
 /// Waits for what should come soon.
 pub(super) async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
