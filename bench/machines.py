@@ -13,6 +13,8 @@ from peers import REPO, Coracle, CoracleCli, memory, note
 
 # How long a spare machine may take to be there again, in seconds.
 PAUSE = 3
+# When a machine that idles has given back what it holds to be fast, in seconds after it began to.
+SETTLED = 40
 # Measuring tools of ours: the package that an example is in, and what it needs.
 EXAMPLES = {"start": ["-p", "coracle-vmm", "--features", "coracle-vmm/conformance"],
             "images": ["-p", "coracle-disk"]}
@@ -108,9 +110,12 @@ def memories(table, own, daemons, count=4):
     held = {}
     for kind, flags in (("cloned", ["-m", "1g"]), ("was a spare", [])):
         mine = len(held)
+        machines[f"{kind}, just started"] = []
         for number in range(count):
             started(f"idle-{mine + number}", *flags)
-        those = list(held.items())[mine:]
+            machines[f"{kind}, just started"].append(private(list(held)[-1]) / 1024)
+    time.sleep(SETTLED)
+    for kind, those in (("cloned", list(held.items())[:count]), ("was a spare", list(held.items())[count:])):
         machines[kind] = [private(pid) / 1024 for pid, _ in those]
         shims[kind] = [memory(shim) / 1024 for _, shim in those]
     own.call("rm", "-f", *[f"idle-{number}" for number in range(len(held))])

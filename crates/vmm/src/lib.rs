@@ -38,6 +38,7 @@ mod spawn;
 mod spec;
 mod sys;
 mod template;
+mod trace;
 
 pub use coracle_nbd::Uri as NbdUri;
 pub use error::{Error, Result};

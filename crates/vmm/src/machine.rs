@@ -126,6 +126,17 @@ pub trait Machine: Send + Sync {
     /// If that is more than it can have, or the guest doesn't take it.
     async fn set_memory(&self, bytes: u64) -> Result<()>;
 
+    /// Gives back memory that the VMM holds to be fast, for a machine that idles: what it needs of it
+    /// again it makes again, which takes the guest longer than it took lately. For some milliseconds the
+    /// machine stands still, and its clock with it. Whether there was enough to give back; never of a
+    /// machine that is paused.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unsupported`] if it can't, now and later; any other if it failed this time.
+    async fn shed(&self) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Makes a writable disk's image, and the disk, this large. Never smaller.
     ///
     /// # Errors

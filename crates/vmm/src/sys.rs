@@ -1,5 +1,5 @@
-//! The system calls that neither rustix nor `helper` has a safe function for: the only module with
-//! `unsafe` in it.
+//! The system calls that neither rustix nor `helper` has a safe function for. Beside it only
+//! [`crate::trace`] has `unsafe` in it.
 
 #![allow(unsafe_code)]
 

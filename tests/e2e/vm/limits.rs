@@ -1,5 +1,8 @@
 //! What a container may use, and what it is told to use.
 
+use std::time::Duration;
+
+use coracle_tests::output::wait_for;
 use coracle_tests::{Daemon, Terminal, wait_until};
 
 use super::{Guest, cases, run};
@@ -12,8 +15,8 @@ fn limits() {
         container_rlimit_multiple, container_rlimit_exec, container_update,
         container_update_grows_and_shrinks_its_machine,
         container_update_starts_and_stops_processors, exec_without_memory,
-        machines_are_limited_on_the_host, container_use_init_with_terminal,
-        container_vm_resource_overhead,
+        machines_are_limited_on_the_host, idle_machines_give_memory_back,
+        container_use_init_with_terminal, container_vm_resource_overhead,
     ]);
 }
 
@@ -212,6 +215,34 @@ fn machines_are_limited_on_the_host(d: &Daemon) {
     // Its memory rounded up, translated code, and what QEMU itself needs.
     assert_eq!(bytes, ((256 + 128 + 384) << 20).to_string());
     assert_eq!(limit("pids/pids.max", "pids.max"), "129");
+}
+
+/// Under emulation: the code that was translated, once there was nothing to do for a while.
+fn idle_machines_give_memory_back(d: &Daemon) {
+    let guest = Guest::sh(d, &["--network", "none"], "sleep 10000");
+    let private = || -> u64 {
+        let pid = d.inspect(&guest, "{{.State.Pid}}");
+        let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+        let lines = text.lines().filter(|line| line.starts_with("Private_"));
+        let sizes = lines.filter_map(|line| line.split_whitespace().nth(1));
+        sizes.map(|size| size.parse::<u64>().unwrap()).sum()
+    };
+    let before = private();
+    wait_for("the machine idles", Duration::from_secs(120), || {
+        std::thread::sleep(Duration::from_secs(1));
+        private() + (16 << 10) < before
+    });
+    // It stood still for a moment, and its clock is right.
+    let host = || {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.unwrap().as_secs()
+    };
+    let earlier = host();
+    let time: u64 = d.ok(&["exec", &guest, "date", "+%s"]).parse().unwrap();
+    assert!(
+        (earlier - 1..=host() + 1).contains(&time),
+        "{earlier} {time}"
+    );
 }
 
 fn container_use_init_with_terminal(d: &Daemon) {

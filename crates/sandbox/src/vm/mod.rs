@@ -15,6 +15,7 @@ mod cgroup;
 mod emulator;
 mod events;
 mod files;
+mod idle;
 mod machine;
 mod place;
 mod pod;
@@ -224,6 +225,9 @@ impl VmSandbox {
         // Those that it has by now, however far it came.
         let mut attached: Option<(Arc<Volumes>, Arc<[Volume]>)> =
             place.volumes.clone().map(|all| (all, Arc::default()));
+        if !place.is_member {
+            idle::watch(&place.machine, agent.clone());
+        }
         let running = async {
             if place.is_member {
                 // Not with all the rest: nobody else in the machine is to wait for the disks.

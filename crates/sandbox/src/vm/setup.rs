@@ -145,7 +145,6 @@ pub(crate) fn plan(
 
 /// What every machine needs: an identity of its own.
 fn identity(config: &TaskConfig) -> io::Result<Setup> {
-    let now = jiff::Timestamp::now();
     let machine_id = random::<16>()?;
     let machine_id = machine_id
         .iter()
@@ -153,14 +152,20 @@ fn identity(config: &TaskConfig) -> io::Result<Setup> {
         .collect();
     Ok(Setup {
         entropy: random::<64>()?.to_vec(),
-        time: Some(Time {
-            seconds: now.as_second(),
-            nanos: u32::try_from(now.subsec_nanosecond()).unwrap_or_default(),
-        }),
+        time: Some(now()),
         hostname: config.spec.hostname().clone(),
         machine_id: Some(machine_id),
         ..Default::default()
     })
+}
+
+/// This host's time.
+pub(super) fn now() -> Time {
+    let now = jiff::Timestamp::now();
+    Time {
+        seconds: now.as_second(),
+        nanos: u32::try_from(now.subsec_nanosecond()).unwrap_or_default(),
+    }
 }
 
 fn random<const N: usize>() -> io::Result<[u8; N]> {

@@ -100,7 +100,8 @@ impl Future for Caught<'_> {
 
 impl Bench<'_> {
     /// A machine's specification.
-    fn spec(&self, id: &str) -> MachineSpec {
+    #[must_use]
+    pub fn spec(&self, id: &str) -> MachineSpec {
         let mut spec = self.guest.machine(self.vmm, &self.dir, id);
         spec.user = self.user;
         spec
@@ -119,7 +120,7 @@ impl Bench<'_> {
     }
 
     /// A machine that was booted, and its agent's line.
-    async fn boot(&self, spec: MachineSpec) -> (Box<dyn Machine>, Talk) {
+    pub async fn boot(&self, spec: MachineSpec) -> (Box<dyn Machine>, Talk) {
         let machine = self.vmm.boot(spec).await.unwrap();
         let talk = self.talk(machine.as_ref()).await;
         (machine, talk)

@@ -67,7 +67,7 @@ fn new_memory(bytes: u64) -> Result<OwnedFd> {
 }
 
 /// A socket pair: our end, and the one to hand on.
-fn channel() -> Result<(UnixStream, OwnedFd)> {
+pub(super) fn channel() -> Result<(UnixStream, OwnedFd)> {
     let failed = || Error::io("making a socket pair");
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed())?;
     ours.set_nonblocking(true).map_err(failed())?;

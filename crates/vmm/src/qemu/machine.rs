@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::error::{Error, Result};
 use crate::machine::{End, Exit, Machine};
 use crate::qemu::logs::{self, Log};
-use crate::qemu::memory::Added;
+use crate::qemu::memory::Memory;
 use crate::qemu::plug::Plugs;
 use crate::qemu::qmp::Qmp;
 use crate::spawn::{self, Process, Status};
@@ -131,8 +131,9 @@ pub(super) struct QemuMachine {
     pub(super) ram: Option<OwnedFd>,
     pub(super) key: String,
     pub(super) plugs: tokio::sync::Mutex<Plugs>,
-    /// Memory devices that were plugged in.
-    pub(super) memory: tokio::sync::Mutex<Vec<Added>>,
+    pub(super) memory: Arc<tokio::sync::Mutex<Memory>>,
+    /// Held by whoever stops the machine, or lets it go on.
+    pub(super) still: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl QemuMachine {
@@ -145,6 +146,7 @@ impl QemuMachine {
         ram: Option<OwnedFd>,
         key: String,
     ) -> QemuMachine {
+        let memory = Memory::new(spec.shape.memory);
         QemuMachine {
             spec,
             qmp,
@@ -155,7 +157,8 @@ impl QemuMachine {
             ram,
             key,
             plugs: tokio::sync::Mutex::default(),
-            memory: tokio::sync::Mutex::default(),
+            memory: Arc::new(tokio::sync::Mutex::new(memory)),
+            still: Arc::default(),
         }
     }
 
@@ -213,15 +216,21 @@ impl Machine for QemuMachine {
     }
 
     async fn pause(&self) -> Result<()> {
+        let _still = self.still.lock().await;
         self.qmp.run("stop", json!({})).await.map(drop)
     }
 
     async fn resume(&self) -> Result<()> {
+        let _still = self.still.lock().await;
         self.qmp.run("cont", json!({})).await.map(drop)
     }
 
     async fn set_memory(&self, bytes: u64) -> Result<()> {
         self.resize_memory(bytes).await
+    }
+
+    async fn shed(&self) -> Result<bool> {
+        self.shed_code().await
     }
 
     async fn resize_disk(&self, serial: &str, bytes: u64) -> Result<()> {

@@ -25,9 +25,27 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// How often it is looked whether it does.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// How much a machine has.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// Memory devices that were plugged in.
+    added: Vec<Added>,
+    /// Of the memory at its start the guest is to get along with so many bytes.
+    pub(super) balloon: u64,
+}
+
+impl Memory {
+    pub(super) fn new(bytes: u64) -> Memory {
+        Memory {
+            added: Vec::new(),
+            balloon: bytes,
+        }
+    }
+}
+
 /// A memory device that is plugged in.
 #[derive(Debug)]
-pub(super) struct Added {
+struct Added {
     id: String,
     capacity: u64,
     /// How much of it the guest was told to use.
@@ -43,10 +61,11 @@ impl QemuMachine {
                 base + ROOM
             )));
         }
-        let mut added = self.memory.lock().await;
-        self.share_out(&mut added, bytes.saturating_sub(base))
+        let mut memory = self.memory.lock().await;
+        self.share_out(&mut memory.added, bytes.saturating_sub(base))
             .await?;
-        let value = json!({"value": bytes.min(base)});
+        memory.balloon = bytes.min(base);
+        let value = json!({"value": memory.balloon});
         self.qmp.run("balloon", value).await.map(drop)
     }
 

@@ -1,6 +1,7 @@
 //! QEMU behind the [`Vmm`] trait.
 
 mod arch;
+mod code;
 mod command;
 mod launch;
 mod logs;

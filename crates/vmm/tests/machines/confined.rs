@@ -237,6 +237,7 @@ pub(crate) fn an_ordinary_user_has_the_same(dir: &Path) {
         "holds_nothing_it_does_not_need",
         "dies_with_its_parent",
         "disks_come_and_go",
+        "an_idle_machine_gives_its_translated_code_back",
     ] {
         let output = Command::new("/proc/self/exe")
             .arg0("machines")

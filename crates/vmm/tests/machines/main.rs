@@ -5,6 +5,7 @@
 
 mod confined;
 mod foreign;
+mod idle;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -95,6 +96,11 @@ fn on_this_architecture(filter: &str) -> bool {
     });
     test("is_put_into_its_control_groups", &|| {
         block_on(confined::is_put_into_its_control_groups(&qemu, &guest, dir));
+    });
+    test("an_idle_machine_gives_its_translated_code_back", &|| {
+        block_on(idle::gives_its_translated_code_back(&bench(
+            &qemu, &guest, dir,
+        )));
     });
     test("an_accelerator_is_chosen_and_remembered", &|| {
         block_on(confined::an_accelerator_is_chosen_and_remembered(
