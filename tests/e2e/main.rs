@@ -41,4 +41,5 @@ mod tls;
 mod tree;
 mod vm;
 mod volume_options;
+mod volume_sizes;
 mod volumes;

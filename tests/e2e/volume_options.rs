@@ -120,7 +120,6 @@ fn what_makes_no_sense() {
     refused(&["type=tmpfs"], "missing required option: \"device\"");
     refused(&["device=/x"], "missing required option: \"type\"");
     refused(&["o=bind"], "missing required option: \"device\"");
-    refused(&["size=1g"], "quota size requested but no quota support");
     refused(
         &["type=nfs", "device=:/x", "o=addr=server"],
         "must be an IP address",

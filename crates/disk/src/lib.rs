@@ -26,4 +26,4 @@ mod ext4;
 
 pub use erofs::{ErofsOptions, ImageInfo, LayerReader, write_erofs};
 pub use error::{Error, Result};
-pub use ext4::{Ext4Options, MAX_EXT4, MIN_EXT4, format_ext4, free_bytes};
+pub use ext4::{Ext4Options, MAX_EXT4, MIN_EXT4, ext4_for, format_ext4, free_bytes};

@@ -138,6 +138,7 @@ impl LocalRuntime {
         blocking(move || {
             let dirs = |id: &str| worker.dirs(id);
             worker.volumes.clear_away(&worker.containers, dirs);
+            worker.volumes.unmount_unused();
             worker.images.clear_disks();
             Ok(())
         })

@@ -147,6 +147,7 @@ impl Snapshots {
         use std::os::fd::AsFd;
         let mut root = None;
         for (name, path) in volumes {
+            let _mounted = engine.volumes.mount_one(name)?;
             let target = engine.volumes.directory(name)?;
             let empty = std::fs::read_dir(&target)
                 .map_err(|error| RuntimeError::Internal(format!("volume {name}: {error}")))?

@@ -28,6 +28,7 @@ mod name;
 mod process;
 mod resources;
 mod security;
+mod size;
 mod sockets;
 mod update;
 mod volume;
@@ -51,7 +52,7 @@ pub use resources::resources;
 pub use security::{SeccompChoice, SecurityOptions};
 pub use sockets::{PUBLISHED_SOCKETS_ANNOTATION, PublishedSocket, published_sockets};
 pub use update::overlay;
-pub use volume::{VolumeBacking, check_volume};
+pub use volume::{NO_QUOTA, VolumeBacking, check_volume};
 
 /// What the host can do, as far as a specification depends on it.
 #[derive(Clone, Debug, Default)]

@@ -22,11 +22,23 @@ const PROPAGATIONS: [&str; 6] = [
     "private", "rprivate", "shared", "rshared", "slave", "rslave",
 ];
 
+/// The least and the most bytes that a volume can be limited to. Below that a file system has more of its own
+/// than there is for files, and files can't be larger than that.
+const SIZES: std::ops::RangeInclusive<u64> = 1 << 20..=8 << 40;
+
+/// Docker's words where volumes can't have a size.
+pub const NO_QUOTA: &str = "quota size requested but no quota support";
+
 /// What a volume is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VolumeBacking {
     /// A directory of its own.
     Directory,
+    /// A file system of its own, in a file.
+    Sized {
+        /// What there is room for, in bytes.
+        bytes: u64,
+    },
     /// A directory of the host's.
     Bind {
         /// Its path, absolute.
@@ -94,13 +106,6 @@ impl VolumeBacking {
         if let Some(unknown) = options.keys().find(|key| !KNOWN.contains(&key.as_str())) {
             return Err(SpecError::invalid(format!("invalid option: {unknown:?}")));
         }
-        if let Some(size) = options.get("size") {
-            // Projects' quotas are not set up, on no file system.
-            return Err(SpecError::invalid(match size.as_str() {
-                "" => "invalid size: ''".to_owned(),
-                _ => "quota size requested but no quota support".to_owned(),
-            }));
-        }
         for (option, needed) in NEEDS {
             let missing = needed.iter().find(|needed| !options.contains_key(**needed));
             if let (true, Some(missing)) = (options.contains_key(option), missing) {
@@ -108,9 +113,16 @@ impl VolumeBacking {
                 return Err(SpecError::invalid(text));
             }
         }
+        let size = options.get("size").map(|text| sized(text)).transpose()?;
         let (Some(kind), Some(device)) = (options.get("type"), options.get("device")) else {
-            return Ok(Self::Directory);
+            return Ok(size.unwrap_or(Self::Directory));
         };
+        if size.is_some() {
+            return Err(SpecError::invalid(
+                "invalid option: \"size\" is not supported with \"device\": it has a size of its own \
+                 (that of type=tmpfs is o=size=BYTES)",
+            ));
+        }
         let given = options.get("o").map_or("", String::as_str);
         let words: Vec<String> = given
             .split(',')
@@ -142,6 +154,17 @@ impl VolumeBacking {
             device: device.clone(),
             options: words,
         })
+    }
+}
+
+/// No limit is a directory, as with Docker.
+fn sized(text: &str) -> Result<VolumeBacking, SpecError> {
+    match crate::size::bytes(text)? {
+        0 => Ok(VolumeBacking::Directory),
+        bytes if SIZES.contains(&bytes) => Ok(VolumeBacking::Sized { bytes }),
+        _ => Err(SpecError::invalid(format!(
+            "invalid size: '{text}': a volume's is between 1m and 8t"
+        ))),
     }
 }
 
@@ -212,13 +235,34 @@ mod tests {
             (&[("type", "tmpfs")], "missing required option: \"device\""),
             (&[("device", "/x")], "missing required option: \"type\""),
             (&[("o", "bind")], "missing required option: \"device\""),
+            (&[("size", "")], "invalid size: ''"),
+            (&[("size", "10x")], "invalid suffix: 'x'"),
             (
-                &[("size", "1g")],
-                "quota size requested but no quota support",
+                &[("size", "1023k")],
+                "invalid size: '1023k': a volume's is between 1m and 8t",
+            ),
+            (
+                &[("size", "9t")],
+                "invalid size: '9t': a volume's is between 1m and 8t",
+            ),
+            (
+                &[("size", "1m"), ("type", "tmpfs")],
+                "missing required option: \"device\"",
             ),
         ] {
             assert_eq!(parse(pairs), Err(text.to_owned()), "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn sizes() {
+        let size = |size| parse(&[("size", size)]);
+        assert_eq!(size("0"), Ok(VolumeBacking::Directory));
+        assert_eq!(size("10m"), Ok(VolumeBacking::Sized { bytes: 10 << 20 }));
+        assert_eq!(size("8TiB"), Ok(VolumeBacking::Sized { bytes: 8 << 40 }));
+        let both = [("size", "1g"), ("type", "tmpfs"), ("device", "tmpfs")];
+        let error = parse(&both).unwrap_err();
+        assert!(error.contains("o=size="), "{error}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use layout::Layout;
 const BLOCK: u64 = 4096;
 
 /// The smallest ext4 that is made, in bytes.
-pub const MIN_EXT4: u64 = 64 << 20;
+pub const MIN_EXT4: u64 = 8 << 20;
 
 /// The largest ext4 that is made, in bytes.
 pub const MAX_EXT4: u64 = 16 << 40;
@@ -73,6 +73,26 @@ pub fn free_bytes(file: &File) -> std::io::Result<u64> {
     Ok(blocks.saturating_mul(1024 << number(0x18).min(6)))
 }
 
+/// Bytes of an ext4 in which files find `room` bytes, without those that the kernel keeps for itself: to be
+/// given to [`format_ext4`]. What directories and the lists of large files' blocks take is part of the room.
+/// At least [`MIN_EXT4`]; it may be more than [`MAX_EXT4`], and is for a room above that.
+pub fn ext4_for(room: u64, journal: Option<u64>) -> u64 {
+    // A group that is too small to be of use is given up until there is enough for it.
+    const STEP: u64 = 64;
+    let wanted = room.min(2 * MAX_EXT4).div_ceil(BLOCK);
+    let mut blocks = wanted.max(MIN_EXT4 / BLOCK);
+    loop {
+        let layout = Layout::new(blocks, journal.unwrap_or_default() / BLOCK);
+        // The root directory; and what the kernel has for metadata of what it has promised to write
+        // (fs/ext4/super.c, ext4_set_resv_clusters).
+        let taken = layout.overhead() + 1 + (layout.blocks / 50).min(4096);
+        match wanted.saturating_sub(layout.blocks.saturating_sub(taken)) {
+            0 => return layout.blocks * BLOCK,
+            missing => blocks += missing.max(STEP),
+        }
+    }
+}
+
 /// Makes an empty ext4 of `bytes` (rounded down to whole blocks) in `file`, whose contents are
 /// lost. The file becomes sparse: a few hundred KiB of it are written, and its length is `bytes`.
 ///
@@ -91,7 +111,7 @@ pub fn format_ext4(file: &File, bytes: u64, options: &Ext4Options) -> Result<()>
     }
     let journal = options.journal.unwrap_or_default();
     // An extent has 32768 blocks at most, and the first group has to hold it.
-    let max = (bytes / 4).min(64 << 20);
+    let max = (bytes / 2).min(64 << 20);
     if options.journal.is_some()
         && (!(MIN_JOURNAL..=max).contains(&journal) || !journal.is_multiple_of(BLOCK))
     {

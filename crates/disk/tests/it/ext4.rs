@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use coracle_disk::{Error, Ext4Options, MAX_EXT4, MIN_EXT4, format_ext4};
+use coracle_disk::{Error, Ext4Options, MAX_EXT4, MIN_EXT4, ext4_for, format_ext4};
 
 use crate::mounts::{Mounted, root, run, set_xattr, sync};
 
@@ -43,6 +43,8 @@ fn of_all_sizes() {
     for bytes in [
         MIN_EXT4,
         MIN_EXT4 + 4095,
+        64 * MIB,
+        64 * MIB + 4095,
         100 * MIB + 12_288,
         group - 4096,
         group,
@@ -141,7 +143,7 @@ fn the_kernel_writes_to_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("disk");
     for (bytes, journal) in [
-        (MIN_EXT4, Some(4 * MIB)),
+        (64 * MIB, Some(4 * MIB)),
         (8 * GIB, Some(4 * MIB)),
         (3 * GIB, None),
     ] {
@@ -179,6 +181,41 @@ fn the_kernel_writes_to_it() {
 }
 
 #[test]
+fn files_find_the_room_that_is_asked_for() {
+    if !root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk");
+    for (room, journal) in [
+        (MIB, 4 * MIB),
+        (10 * MIB, 4 * MIB),
+        (123 * MIB + 1, 4 * MIB),
+        (GIB, 16 * MIB),
+        (300 * GIB, 64 * MIB),
+    ] {
+        let bytes = ext4_for(room, Some(journal));
+        let journal = Some(journal);
+        make(
+            &path,
+            bytes,
+            &Ext4Options {
+                journal,
+                ..options()
+            },
+        );
+        {
+            let mounted = Mounted::image(&path, "ext4", true);
+            let stat = rustix::fs::statvfs(mounted.path()).unwrap();
+            let there = stat.f_bavail * stat.f_frsize;
+            assert!((room..room + MIB).contains(&there), "{there} for {room}");
+        }
+        settled(&path);
+        check(&path);
+    }
+}
+
+#[test]
 fn it_grows_while_mounted() {
     if !root() {
         return;
@@ -186,7 +223,7 @@ fn it_grows_while_mounted() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("disk");
     for (bytes, then) in [
-        (MIN_EXT4, GIB),
+        (64 * MIB, GIB),
         (300 * MIB, 5 * GIB + 7 * MIB),
         (8 * GIB, 100 * GIB),
         (8 * GIB, 1100 * GIB),

@@ -43,6 +43,7 @@ use crate::durable::Durability;
 use crate::engine::Engine;
 use crate::machine;
 use crate::names;
+use crate::volumes::Mounted;
 
 /// A container's live shim.
 pub(super) struct Task {
@@ -64,6 +65,8 @@ pub(crate) struct Actor {
     pub(super) record: Arc<Record>,
     pub(super) run: RunState,
     pub(super) task: Option<Task>,
+    /// Keeps volumes mounted on the host while it runs.
+    pub(super) mounted: Mounted,
     pub(super) pending: Vec<Pending>,
     pub(super) backoff: Backoff,
     pub(super) restart_at: Option<Instant>,
@@ -112,6 +115,7 @@ impl Actor {
             record,
             run,
             task: None,
+            mounted: Mounted::default(),
             pending: Vec::new(),
             backoff: Backoff::default(),
             restart_at: None,

@@ -13,6 +13,7 @@ use super::restart;
 use super::sockets;
 use crate::durable;
 use crate::network_api;
+use crate::volumes::Mounted;
 
 /// The exit code of a container whose shim was killed: that of a process killed with SIGKILL, which
 /// is what its process got.
@@ -106,6 +107,7 @@ impl Actor {
             self.engine.remove_cgroup(&self.record).await;
         }
         sockets::retract(&self.dirs);
+        self.mounted = Mounted::default();
         self.engine.networks.leave(&self.record).await;
         self.run.network = self.engine.networks.idle_settings(&self.record);
         if let Err(error) = durable::remove_dir(&self.dirs.bundle) {

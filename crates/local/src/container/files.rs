@@ -95,6 +95,8 @@ fn mounted_dir(engine: &Engine, mount: &MountRecord) -> Result<Option<OwnedFd>> 
         return source.is_dir().then(|| open(source)).transpose();
     }
     let name = &mount.point.name;
+    // What is open stays, mounted or not.
+    let _mounted = engine.volumes.mount_one(name)?;
     let part = engine.volumes.open_part(name, &mount.subpath)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     match rustix::fs::openat(&part, ".", flags, Mode::empty()) {

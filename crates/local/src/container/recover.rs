@@ -226,6 +226,10 @@ impl Actor {
                 run.started_at = Some(timestamp_or_now(state.started_at));
                 run.oom_killed = state.oom_killed;
                 self.run.ever_started = true;
+                if let Err(error) = self.mount_volumes().await {
+                    // It has them all the same.
+                    tracing::warn!(container = %self.record.id, %error, "its volume isn't mounted here");
+                }
                 self.save_and_publish().await;
                 Ok(Some(Adopted::Running))
             }

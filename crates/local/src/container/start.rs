@@ -143,9 +143,9 @@ impl Actor {
         // No process, no secrets, and no one else.
         let mut record = machine::pod::apart(&self.record);
         record.files.clear();
-        record
-            .mounts
-            .retain(|mount| !self.engine.volumes.is_disk(mount));
+        record.mounts.retain(|mount| {
+            !self.engine.volumes.is_disk(mount) && !self.engine.volumes.is_sized(&mount.point.name)
+        });
         let (mut config, _) = bundle::task(&self.engine, &record, &self.dirs, &joined)?;
         let machine = machine::config(&self.engine, &record, &self.dirs, Vec::new()).await?;
         config.machine = Some(Box::new(machine));
@@ -176,6 +176,14 @@ impl Actor {
         super::files::blocking(move || secrets::mount::make(&engine.secrets.vault, &files)).await
     }
 
+    /// Mounts its volumes that are to be mounted on the host.
+    pub(super) async fn mount_volumes(&mut self) -> Result<()> {
+        let (engine, record) = (self.engine.clone(), self.record.clone());
+        self.mounted =
+            super::files::blocking(move || engine.volumes.mount_sized(&record.mounts)).await?;
+        Ok(())
+    }
+
     /// Ends the machine that was started for its files.
     pub(super) async fn close_files(&mut self) {
         if let Some(machine) = self.files.take() {
@@ -199,6 +207,7 @@ impl Actor {
         &mut self,
         joined: crate::networks::Joined,
     ) -> std::result::Result<Started, Failure> {
+        self.mount_volumes().await?;
         let (mut config, process) = bundle::task(&self.engine, &self.record, &self.dirs, &joined)?;
         let engine = self.engine.clone();
         let is_machine = machine::is_machine(&self.record.host_config);

@@ -1,6 +1,6 @@
 //! Volumes that are file systems of their own (`type=tmpfs`, `nfs` …): where they are mounted.
 //!
-//! Nowhere on the host: in each container that uses one, by its launcher. So nothing is left over
+//! Nowhere on the host, but for those with a size (`sized.rs`): in each container that uses one, by its launcher. So nothing is left over
 //! when a daemon dies, and the kernel unmounts with the last container. What a server or a block device
 //! holds, every mount shows. A tmpfs is there only as long as it is mounted: so its first container
 //! makes it, and others mount what a running container has (`/proc/PID/root/PLACE`), a daemon later
@@ -72,7 +72,7 @@ pub(crate) fn mount(
         read_only: read_only || !point.rw,
     };
     match engine.volumes.backing(&point.name)? {
-        VolumeBacking::Directory => {
+        VolumeBacking::Directory | VolumeBacking::Sized { .. } => {
             // For the message: the launcher finds it again, and just as safely.
             engine.volumes.open_part(&point.name, &mount.subpath)?;
             let kind = bind(point.propagation.clone(), !mount.non_recursive);

@@ -1,7 +1,8 @@
-//! Volumes: directories under the data root that outlive containers, directories of the host's, file
-//! systems that are mounted for the containers that use them, and servers' disks for their machines.
+//! Volumes: directories under the data root that outlive containers, such with a size, directories of the
+//! host's, file systems that are mounted for the containers that use them, and servers' disks for their
+//! machines.
 //!
-//! `volumes/<name>/volume.json` and `volumes/<name>/_data`. A directory without the file is a
+//! `volumes/<name>/volume.json` and `volumes/<name>/_data`, with a size `disk.ext4` as well. A directory without the file is a
 //! creation that was cut short, one that begins with a dot a removal; both are cleared away at the
 //! next start.
 //!
@@ -15,6 +16,7 @@
 mod disk;
 mod memory;
 mod part;
+mod sized;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,6 +38,7 @@ use crate::ident;
 
 pub(crate) use memory::mount;
 pub(crate) use part::is_local;
+pub(crate) use sized::Mounted;
 
 const FILE: &str = "volume.json";
 const DATA: &str = "_data";
@@ -89,6 +92,8 @@ pub(crate) struct Volumes {
     root: PathBuf,
     /// Held while containers with volumes in memory, or on servers' disks, start.
     starting: memory::Starting,
+    /// Those with a size that are mounted.
+    sized: sized::Slots,
     table: Arc<Mutex<Table>>,
 }
 
@@ -118,7 +123,11 @@ impl Volumes {
                     false
                 }
             };
-            if unfinished && let Err(error) = durable::remove_dir(&entry.path()) {
+            if !unfinished {
+                continue;
+            }
+            sized::release(&entry.path());
+            if let Err(error) = durable::remove_dir(&entry.path()) {
                 tracing::warn!(name, %error, "cannot clear away an unfinished volume");
             }
         }
@@ -129,6 +138,7 @@ impl Volumes {
         Ok(Self {
             root,
             starting: Default::default(),
+            sized: Default::default(),
             table: Arc::new(Mutex::new(table)),
         })
     }
@@ -234,6 +244,10 @@ impl Volumes {
         if let Some(saved) = table.volumes.get(&name) {
             return Ok((self.describe(&name, saved), false));
         }
+        let backing = VolumeBacking::parse(&spec.driver_opts)?;
+        if let VolumeBacking::Sized { .. } = backing {
+            sized::check(&name)?;
+        }
         let saved = Saved {
             version: 1,
             created: Timestamp::now(),
@@ -242,7 +256,7 @@ impl Volumes {
             anonymous,
             container: container.filter(|_| anonymous).map(str::to_owned),
         };
-        self.make(&name, &saved).map_err(|error| {
+        self.make(&name, &saved, &backing).map_err(|error| {
             RuntimeError::Internal(format!("cannot make volume {name}: {error}"))
         })?;
         let volume = self.describe(&name, &saved);
@@ -250,11 +264,14 @@ impl Volumes {
         Ok((volume, true))
     }
 
-    fn make(&self, name: &str, saved: &Saved) -> io::Result<()> {
+    fn make(&self, name: &str, saved: &Saved, backing: &VolumeBacking) -> io::Result<()> {
         let mut directory = fs::DirBuilder::new();
         directory.recursive(true);
         directory.mode(0o701).create(self.root.join(name))?;
         directory.mode(0o755).create(self.data(name))?;
+        if let VolumeBacking::Sized { bytes } = backing {
+            sized::make(&self.root.join(name), *bytes, !saved.anonymous)?;
+        }
         self.save(name, saved)
     }
 
@@ -309,6 +326,7 @@ impl Volumes {
         table.volumes.remove(name);
         // What is in it may be much: nobody is to wait for that.
         drop(table);
+        self.sized.forget(name, &gone);
         if let Err(error) = durable::remove_dir(&gone) {
             tracing::warn!(name, %error, "cannot clear away a volume; the next start tries again");
         }

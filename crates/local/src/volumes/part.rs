@@ -66,6 +66,9 @@ impl Volumes {
 
     /// Bytes on disk, each inode once.
     pub(crate) fn size(&self, name: &str) -> u64 {
+        if let Some(size) = self.image_size(name) {
+            return size;
+        }
         let mut seen = std::collections::HashSet::new();
         let mut total = 0_u64;
         let mut queue = vec![self.data(name)];
