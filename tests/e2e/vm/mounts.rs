@@ -21,9 +21,9 @@ fn mounts() {
         container_single_file_mount_symlink, container_duplicate_virtiofs_mount,
         container_duplicate_virtiofs_mount_via_symlink, container_mount_sort_by_depth,
         container_mount_does_not_lead_out, container_volume, container_volume_shared,
-        container_volume_of_options, container_volumes_from, unix_socket_into_guest,
-        unix_socket_into_guest_symlink, unix_socket_into_guest_long_container_id,
-        unix_socket_last_words,
+        container_volume_of_options, container_volume_sized, container_volumes_from,
+        unix_socket_into_guest, unix_socket_into_guest_symlink,
+        unix_socket_into_guest_long_container_id, unix_socket_last_words,
     ]);
 }
 
@@ -256,6 +256,62 @@ fn container_volume_of_options(d: &Daemon) {
     assert_eq!(d.sh(&["-v", "vm-memory:/v"], "ls /v | wc -l"), "0");
     d.ok(&["volume", "rm", "vm-bound", "vm-fixed", "vm-memory"]);
     assert!(path.join("file").exists());
+}
+
+/// Machines and a process fill one volume of a size, and make room for each other.
+fn container_volume_sized(d: &Daemon) {
+    d.ok(&["volume", "create", "--opt", "size=12m", "vm-sized"]);
+    let flags = ["-v", "vm-sized:/v"];
+    let one = Guest::new(d, &flags);
+    let two = Guest::new(d, &flags);
+    let process = Guest::new(d, &[&flags[..], &["--runtime", "process"]].concat());
+    let all = [&one, &two, &process];
+    let write = |name: &str| {
+        format!(
+            "dd if=/dev/zero of=/v/{name} bs=1M count=40 conv=fsync 2>&1 | grep -o 'No space left.*'; \
+             stat -c %s /v/{name}"
+        )
+    };
+    let image = d.dir().join("data/volumes/vm-sized/disk.ext4");
+    let blocks = || fs::metadata(&image).unwrap().blocks() * 512;
+    for writer in [&one, &process] {
+        let seen = writer.exec(&write("large"));
+        let (full, size) = seen.split_once('\n').unwrap();
+        assert_eq!(full, "No space left on device");
+        let size: u64 = size.parse().unwrap();
+        assert!((11 << 20..13 << 20).contains(&size), "{size}");
+        for other in all {
+            let seen = other.exec(&write("more"));
+            assert!(seen.starts_with("No space left on device"), "{seen}");
+            assert_eq!(other.exec("stat -c %s /v/large"), size.to_string());
+            other.exec("rm -f /v/more; echo >/tmp/elsewhere");
+        }
+        assert!(blocks() > 11 << 20);
+        writer.exec("rm /v/large; sync");
+    }
+    wait_until("the host has its space back", || blocks() < 6 << 20);
+    one.exec("mkdir /v/sub; echo kept >/v/sub/file");
+    assert_eq!(process.exec("cat /v/sub/file"), "kept");
+    let id = d.ok(&[&["create"], &flags[..], &["busybox", "true"]].concat());
+    drop((one, two, process));
+    wait_until("it is unmounted", || crate::volume_sizes::devices(d) == 0);
+    let part = "type=volume,source=vm-sized,target=/p,volume-subpath=sub,readonly";
+    let seen = d.sh(&["--mount", part], "cat /p/file; touch /p/x 2>&1; true");
+    assert!(
+        seen.starts_with("kept\n") && seen.contains("Read-only file system"),
+        "{seen}"
+    );
+    // One that does not run.
+    let copy = d.dir().join("vm-sized-copy");
+    d.ok(&["cp", &format!("{id}:/v/sub/file"), copy.to_str().unwrap()]);
+    assert_eq!(fs::read_to_string(&copy).unwrap(), "kept\n");
+    let archive = d.dir().join("vm-sized.tar");
+    d.ok(&["export", "-o", archive.to_str().unwrap(), &id]);
+    d.ok(&["rm", "-f", &id]);
+    d.ok(&["volume", "rm", "vm-sized"]);
+    wait_until("its device is free", || {
+        crate::volume_sizes::devices(d) == 0
+    });
 }
 
 /// Two machines and a process on one volume.

@@ -119,6 +119,7 @@ pub(crate) const PODMAN: &[Known] = &[
     ("volumes::bad_ones_are_refused", "running volume create option: names must match [", "500 for a volume's name that is none"),
     ("volumes::files_outlive_containers", "is being used by the following container", "another text for a volume in use"),
     ("volumes::made_and_removed", "nothing after|it hangs", "no events of volumes as Docker tells them"),
+    ("volumes::with_a_size", "wrong fs type, bad option, bad superblock", "a size is taken for an option of a mount"),
     ("volumes::prune", "only anonymous ones: Pruned { deleted: [", "a prune takes volumes with names"),
     ("waits::a_failed_start_is_an_exit", "the end of a wait: nothing after 30s", "a failed start ends no wait"),
     ("waits::every_condition_registered_before_the_exit", "left == right", "its waits end with the container's exit file, and not with its removal"),

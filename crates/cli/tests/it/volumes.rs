@@ -42,6 +42,30 @@ async fn made_used_and_removed() {
 }
 
 #[tokio::test]
+async fn with_a_size() {
+    let daemon = Daemon::start();
+    let options = ["volume", "inspect", "-f", "{{json .Options}}"];
+    for (flags, wanted) in [
+        ("-s 10m", r#"{"size":"10m"}"#),
+        ("--size 1g", r#"{"size":"1g"}"#),
+        ("--opt size=2g", r#"{"size":"2g"}"#),
+    ] {
+        daemon
+            .run(&format!("volume create {flags} data"))
+            .await
+            .ok();
+        let seen = daemon.args(&[&options[..], &["data"]].concat()).await;
+        assert_eq!(seen.line(), wanted);
+        daemon.run("volume rm data").await.ok();
+    }
+    daemon.run("volume create -s 10x data").await.fails(1);
+    daemon
+        .run("volume create -s 1g -o size=1g data")
+        .await
+        .fails(1);
+}
+
+#[tokio::test]
 async fn prune_spares_names_unless_told() {
     let daemon = Daemon::start();
     daemon.run("volume create named").await.ok();

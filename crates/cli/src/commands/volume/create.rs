@@ -5,7 +5,7 @@ use coracle_docker::volume::VolumeCreateBody;
 
 use crate::app::Run;
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::options::pairs;
 use crate::output::print;
 
@@ -20,6 +20,9 @@ pub(crate) struct CreateArgs {
     /// Driver's option: KEY=VALUE
     #[arg(short = 'o', long, value_name = "KEY=VALUE")]
     opt: Vec<String>,
+    /// Room for files, as of --opt size=: 512m, 10g (local)
+    #[arg(short = 's', long, value_name = "SIZE")]
+    size: Option<String>,
     /// Name, as older versions had it
     #[arg(
         long = "name",
@@ -34,10 +37,18 @@ pub(crate) struct CreateArgs {
 
 impl Run for CreateArgs {
     async fn run(self, context: &Context) -> Result<u8> {
+        let mut options = pairs("-o, --opt", &self.opt)?;
+        if let Some(size) = self.size {
+            if options.insert("size".to_owned(), size).is_some() {
+                return Err(Error::usage(
+                    "--size and --opt size= are the same: give one of them",
+                ));
+            }
+        }
         let body = VolumeCreateBody {
             name: self.name.or(self.named).unwrap_or_default(),
             driver: self.driver.clone(),
-            driver_opts: pairs("-o, --opt", &self.opt)?,
+            driver_opts: options,
             labels: pairs("--label", &self.label)?,
         };
         let volume = context.client().await?.create_volume(&body).await?;

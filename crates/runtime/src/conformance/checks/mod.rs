@@ -229,6 +229,7 @@ macro_rules! __conformance_checks {
             volumes {
                 made_and_removed
                 bad_ones_are_refused
+                with_a_size
                 files_outlive_containers
                 two_containers_share_one
                 an_empty_one_is_filled_from_the_image

@@ -4,6 +4,7 @@ use super::super::Subject;
 use super::super::support::{refused, soon};
 use super::super::told::event;
 use crate::container::RemoveOptions;
+use crate::error::RuntimeError;
 use crate::spec::{Empty, Mount};
 use crate::volume::VolumeSpec;
 
@@ -82,6 +83,8 @@ pub(super) async fn bad_ones_are_refused(s: Subject) {
         ("type", "tmpfs", "missing required option: \"device\""),
         ("device", "/x", "missing required option: \"type\""),
         ("o", "bind", "missing required option: \"device\""),
+        ("size", "", "invalid size: ''"),
+        ("size", "many", "invalid size: 'many'"),
     ] {
         let spec = VolumeSpec {
             driver_opts: [(option.to_owned(), value.to_owned())].into(),
@@ -95,6 +98,39 @@ pub(super) async fn bad_ones_are_refused(s: Subject) {
     };
     let volume = s.runtime.create_volume(unnamed).await.unwrap();
     assert_eq!(volume.name.len(), 64, "{}", volume.name);
+}
+
+/// A limit, wherever there can be one; where there can't it is told in Docker's words.
+pub(super) async fn with_a_size(s: Subject) {
+    if !s.can.volumes {
+        return;
+    }
+    let options = [("size".to_owned(), "16m".to_owned())];
+    let spec = VolumeSpec {
+        driver_opts: options.clone().into(),
+        ..s.volume_spec()
+    };
+    let volume = match s.runtime.create_volume(spec).await {
+        Ok(volume) => volume,
+        Err(RuntimeError::InvalidArgument(text)) => {
+            assert!(text.contains("no quota support"), "{text}");
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(volume.options, options.into());
+    let name = volume.name;
+    let mut writer = s.sh("echo kept > /data/file");
+    writer.host.binds = vec![format!("{name}:/data")];
+    let (id, code) = s.run(writer).await;
+    assert_eq!(code, 0);
+    s.remove(&id).await;
+    let mut reader = s.sh("cat /data/file");
+    reader.host.binds = vec![format!("{name}:/data")];
+    let (id, written) = s.output(reader).await;
+    assert_eq!((written.stdout.as_str(), written.code), ("kept\n", 0));
+    s.remove(&id).await;
+    s.runtime.remove_volume(&name, false).await.unwrap();
 }
 
 pub(super) async fn files_outlive_containers(s: Subject) {
