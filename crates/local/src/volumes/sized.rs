@@ -227,8 +227,8 @@ pub(super) fn make(volume: &Path, bytes: u64, durable: bool) -> io::Result<()> {
 fn journal(bytes: u64) -> u64 {
     const MIB: u64 = 1 << 20;
     match bytes / MIB {
-        ..256 => 4 * MIB,
-        ..4096 => 16 * MIB,
+        0..256 => 4 * MIB,
+        256..4096 => 16 * MIB,
         _ => 64 * MIB,
     }
 }

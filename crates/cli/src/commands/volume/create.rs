@@ -38,12 +38,12 @@ pub(crate) struct CreateArgs {
 impl Run for CreateArgs {
     async fn run(self, context: &Context) -> Result<u8> {
         let mut options = pairs("-o, --opt", &self.opt)?;
-        if let Some(size) = self.size {
-            if options.insert("size".to_owned(), size).is_some() {
-                return Err(Error::usage(
-                    "--size and --opt size= are the same: give one of them",
-                ));
-            }
+        if let Some(size) = self.size
+            && options.insert("size".to_owned(), size).is_some()
+        {
+            return Err(Error::usage(
+                "--size and --opt size= are the same: give one of them",
+            ));
         }
         let body = VolumeCreateBody {
             name: self.name.or(self.named).unwrap_or_default(),
