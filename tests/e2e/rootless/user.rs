@@ -143,6 +143,7 @@ impl Rootless {
             .current_dir("/")
             .env("HOME", self.dir.join("home"))
             .env("XDG_RUNTIME_DIR", self.dir.join("run"))
+            .env("CORACLE_LOG", "debug")
             .env_remove("XDG_DATA_HOME")
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("DOCKER_HOST");

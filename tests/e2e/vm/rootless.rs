@@ -24,6 +24,7 @@ fn an_ordinary_users_machines() {
         return;
     };
 
+    spares(&d);
     isolation(&d);
     files(&d);
     server(&d);
@@ -160,6 +161,30 @@ fn install(d: &Rootless, user: u32, kernel: &Path) {
     // A template is a machine's memory.
     let data = fs::metadata(&machines).unwrap();
     assert_eq!((data.mode() & 0o777, data.uid()), (0o700, user));
+}
+
+/// The machine that waits is the next container's, and another one is made after it.
+fn spares(d: &Rootless) {
+    // Each is told with its shim.
+    let made = || -> Vec<i32> {
+        let log = d.log();
+        let lines = log
+            .lines()
+            .filter(|line| line.contains("a spare machine is ready"));
+        lines
+            .filter_map(|line| line.rsplit("pid=").next()?.trim().parse().ok())
+            .collect()
+    };
+    let patience = Duration::from_secs(240);
+    wait_for("a spare machine waits", patience, || !made().is_empty());
+    d.ok(&["run", "-d", "--name", "taker", "busybox", "sleep", "1000"]);
+    assert_eq!(parent(pid(d, "taker")), made()[0], "{}", d.log());
+    let hostname = d.ok(&["inspect", "-f", "{{.Config.Hostname}}", "taker"]);
+    assert_eq!(d.ok(&["exec", "taker", "hostname"]), hostname);
+    wait_for("the next one waits", patience, || made().len() > 1);
+    d.ok(&["rm", "-f", "taker"]);
+    assert_eq!(d.ok(&["run", "--rm", "busybox", "echo", "out"]), "out");
+    assert_eq!(d.log().matches("a spare machine is taken").count(), 2);
 }
 
 /// Each has a kernel, and on the host namespaces and a user of its own.
@@ -318,9 +343,7 @@ fn network(d: &mut Rootless) {
 fn ends(d: &Rootless) {
     d.ok(&["run", "-d", "--name", "ends", "busybox", "sleep", "1000"]);
     let machine = pid(d, "ends");
-    let status = fs::read_to_string(format!("/proc/{machine}/status")).unwrap();
-    let shim = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-    leak::kill(shim.unwrap().trim().parse().unwrap(), Signal::KILL);
+    leak::kill(parent(machine), Signal::KILL);
     wait_until("QEMU is gone", || !is_alive(machine));
     wait_until("it is told", || {
         inspect(d, "ends", "{{.State.Running}}") == "false"
@@ -337,6 +360,12 @@ fn inspect(d: &Rootless, name: &str, template: &str) -> String {
 /// The process of a container's machine.
 fn pid(d: &Rootless, name: &str) -> i32 {
     inspect(d, name, "{{.State.Pid}}").parse().unwrap()
+}
+
+fn parent(pid: i32) -> i32 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    parent.unwrap().trim().parse().unwrap()
 }
 
 fn namespace(pid: i32, kind: &str) -> PathBuf {
