@@ -12,7 +12,7 @@ fn command(d: &Daemon, args: &[&str]) -> std::process::Command {
     command
 }
 
-fn coracle(d: &Daemon, args: &[&str]) -> Output {
+pub(crate) fn coracle(d: &Daemon, args: &[&str]) -> Output {
     output::run(&mut command(d, args), b"")
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use coracle_tests::netns::Netns;
 use coracle_tests::{Daemon, wait_until};
 
+use crate::cli::coracle;
+
 /// Fetches a page from inside of the daemon's network namespace.
 fn get(d: &Daemon, address: &str) -> Option<String> {
     d.netns().enter(|| {
@@ -39,6 +41,71 @@ fn serves(d: &Daemon, address: &str, name: &str) {
         last.as_ref()
             .is_some_and(|page| page.contains(&format!("page-{name}")))
     });
+}
+
+/// Docker's client only asks for it from API 1.48 on; ours does.
+#[test]
+fn a_network_without_ipv4() {
+    let Some(mut d) = Daemon::start() else { return };
+    let create = ["network", "create", "--ipv4=false"];
+    coracle(&d, &[&create[..], &["six"]].concat())
+        .code(1)
+        .says("IPv4 or IPv6 must be enabled");
+    let four = ["--ipv6", "--subnet", "10.213.8.0/24", "six"];
+    coracle(&d, &[&create[..], &four].concat())
+        .code(1)
+        .says("IPv4 is disabled");
+    let six = ["--ipv6", "--subnet", "fd00:88::/64", "six"];
+    coracle(&d, &[&create[..], &six].concat()).ok();
+    let shown = ["network", "ls", "--filter", "name=six", "--format"];
+    let shown = coracle(&d, &[&shown[..], &["{{.IPv4}} {{.IPv6}}"]].concat());
+    assert_eq!(shown.ok(), "false true");
+
+    let on = ["--network", "six"];
+    serve(&d, "web", &[&on[..], &["-p", "8080:80"]].concat());
+    let networks =
+        "{{range .NetworkSettings.Networks}}{{.IPAddress}}|{{.GlobalIPv6Address}}{{end}}";
+    let address = d.inspect("web", networks);
+    assert!(address.starts_with("|fd00:88::"), "{address}");
+    let address = address.trim_start_matches('|');
+    let client = |d: &Daemon, script| {
+        let run = ["run", "--rm", "--network", "six", "busybox", "sh", "-c"];
+        d.ok(&[&run[..], &[script]].concat())
+    };
+    // The host's IPv4 leads there as well, by the proxy.
+    for host in [&format!("[{address}]:80"), "[::1]:8080", "127.0.0.1:8080"] {
+        serves(&d, host, "web");
+    }
+    // By its name; there is such a name, but no IPv4 address of it.
+    let page = client(
+        &d,
+        "wget -q -O - http://web/; nslookup -type=a web; ip -4 route; cat /etc/hosts",
+    );
+    assert!(
+        page.starts_with("page-web") && page.contains("fd00:88::"),
+        "{page}"
+    );
+    assert!(
+        !page.contains("NXDOMAIN") && !page.contains("172."),
+        "{page}"
+    );
+    // One network of each kind.
+    d.sleeper(&["--name", "both", "--network", "six"]);
+    d.ok(&["network", "connect", "bridge", "both"]);
+    let routes = d.ok(&["exec", "both", "sh", "-c", "ip route; ip -6 route"]);
+    assert!(routes.contains("default via 172."), "{routes}");
+    assert!(routes.contains("default via fd00:88::1"), "{routes}");
+    d.ok(&["network", "disconnect", "bridge", "both"]);
+    let routes = d.ok(&["exec", "both", "sh", "-c", "ip route; ip -6 route"]);
+    assert!(!routes.contains("172."), "{routes}");
+
+    d.kill();
+    d.spawn();
+    serves(&d, "127.0.0.1:8080", "web");
+    let page = client(&d, "wget -q -O - http://web/");
+    assert!(page.starts_with("page-web"), "{page}");
+    d.ok(&["rm", "-f", "web", "both"]);
+    d.ok(&["network", "rm", "six"]);
 }
 
 #[test]

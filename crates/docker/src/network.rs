@@ -23,6 +23,9 @@ wire! {
         pub scope: String,
         /// Driver.
         pub driver: String,
+        /// Whether it has IPv4, where the engine tells.
+        #[serde(rename = "EnableIPv4", skip_serializing_if = "Option::is_none")]
+        pub enable_ipv4: Option<bool>,
         /// Whether it has IPv6.
         #[serde(rename = "EnableIPv6")]
         pub enable_ipv6: bool,

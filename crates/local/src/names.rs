@@ -71,7 +71,7 @@ impl Names {
         let first = networks.first()?;
         if machine::is_machine(&record.host_config) {
             // Inside of a machine there is no socket of ours: it asks over the network.
-            let gateway = first.ipv4.gateway;
+            let gateway = first.gateway()?;
             return match self.server.open_gateway(&first.id, gateway) {
                 Ok(()) => Some(gateway),
                 Err(error) => {
@@ -98,8 +98,11 @@ impl Names {
             if network.is_default() {
                 continue;
             }
+            let Some(gateway) = network.gateway() else {
+                continue;
+            };
             for endpoint in self.networks.endpoints(&network.id) {
-                waiting.push((endpoint.id, network.id.clone(), network.ipv4.gateway));
+                waiting.push((endpoint.id, network.id.clone(), gateway));
             }
         }
         let open = async |(id, network, gateway): (String, String, IpAddr)| {
@@ -154,15 +157,15 @@ impl Source for Directory {
         let mut places: BTreeMap<String, Vec<coracle_network::Endpoint>> = BTreeMap::new();
         let mut named = Vec::new();
         for network in self.networks.list() {
-            let pools = || std::iter::once(&network.ipv4).chain(&network.ipv6);
             snapshot.networks.push(Network {
                 id: network.id.clone(),
                 name: network.name.clone(),
                 internal: network.internal,
                 named: !network.is_default(),
                 bridged: network.driver == Driver::Bridge,
-                gateways: pools().map(|pool| pool.gateway).collect(),
-                subnets: pools()
+                gateways: network.pools().map(|pool| pool.gateway).collect(),
+                subnets: network
+                    .pools()
                     .map(|pool| (pool.subnet.network(), pool.subnet.prefix()))
                     .collect(),
             });

@@ -146,14 +146,11 @@ fn describe(engine: &Engine, network: &coracle_network::Network) -> Network {
         driver: network.driver.as_str().into(),
         scope: "local".into(),
         ipv6: network.ipv6.is_some(),
-        ipv4: true,
+        ipv4: network.ipv4.is_some(),
         ipam: Ipam {
             driver: "default".into(),
             options: None,
-            config: std::iter::once(&network.ipv4)
-                .chain(&network.ipv6)
-                .map(pool)
-                .collect(),
+            config: network.pools().map(pool).collect(),
         },
         internal: network.internal,
         attachable: network.attachable,
@@ -186,8 +183,8 @@ pub(crate) async fn create(engine: &Engine, spec: NetworkSpec) -> Result<String>
             spec.scope
         ));
     }
-    if spec.ingress || spec.config_only || spec.enable_ipv4 == Some(false) {
-        return invalid("Ingress, ConfigOnly and EnableIPv4=false are not supported".into());
+    if spec.ingress || spec.config_only {
+        return invalid("Ingress and ConfigOnly are not supported".into());
     }
     let ipam = spec.ipam.unwrap_or_default();
     if !matches!(ipam.driver.as_str(), "" | "default")
@@ -198,16 +195,23 @@ pub(crate) async fn create(engine: &Engine, spec: NetworkSpec) -> Result<String>
             ipam.driver
         ));
     }
-    let mut ipv4 = PoolSpec::default();
+    let mut ipv4 = (spec.enable_ipv4 != Some(false)).then(PoolSpec::default);
     let mut ipv6 = (spec.enable_ipv6 == Some(true)).then(PoolSpec::default);
     let (mut seen4, mut seen6) = (false, false);
     for config in &ipam.config {
         let pool = pool(config)?;
         let is_v4 = pool.subnet.as_ref().is_none_or(Subnet::is_ipv4);
-        let (seen, place) = if is_v4 {
-            (&mut seen4, &mut ipv4)
-        } else {
-            (&mut seen6, ipv6.get_or_insert_default())
+        // One without a subnet is of the first family there is.
+        let is_v4 = is_v4 && (pool.subnet.is_some() || ipv4.is_some());
+        let (seen, place) = match (is_v4, &mut ipv4) {
+            (true, Some(place)) => (&mut seen4, place),
+            (true, None) => {
+                return invalid(format!(
+                    "invalid IPAM configuration: IPv4 is disabled, but {} is an IPv4 subnet",
+                    config.subnet
+                ));
+            }
+            (false, _) => (&mut seen6, ipv6.get_or_insert_default()),
         };
         if std::mem::replace(seen, true) {
             return invalid("only one subnet of each IP version is supported".into());

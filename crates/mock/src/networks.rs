@@ -1,7 +1,7 @@
 //! Networks: who is on which, with which address. No packet ever moves.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use coracle_runtime::event::EventKind;
 use coracle_runtime::filter::Filters;
@@ -26,28 +26,62 @@ pub(crate) struct Networks {
 #[derive(Clone)]
 struct Stored {
     network: Network,
-    base: Ipv4Addr,
-    prefix: u8,
+    /// The subnets, of each family that it has.
+    four: Option<(Ipv4Addr, u8)>,
+    six: Option<(Ipv6Addr, u8)>,
     /// Addresses given out so far.
     given: u32,
 }
 
 impl Stored {
-    /// An address that is asked for.
-    fn owned(&self, text: &str) -> Result<Ipv4Addr> {
-        let address: Ipv4Addr = text
-            .parse()
-            .map_err(|_| RuntimeError::InvalidArgument(format!("invalid IPv4 address: {text}")))?;
-        let mask = u32::MAX
-            .checked_shl(32 - u32::from(self.prefix))
-            .unwrap_or(0);
-        if u32::from(address) & mask == u32::from(self.base) & mask {
-            Ok(address)
-        } else {
-            Err(RuntimeError::InvalidArgument(format!(
-                "no configured subnet or ip-range contain the IP address {address}"
-            )))
+    /// An address that is asked for; no text asks for none.
+    fn owned<A>(text: &str, subnet: Option<(A, u8)>) -> Result<Option<IpAddr>>
+    where
+        A: std::str::FromStr + Copy + Into<IpAddr>,
+    {
+        if text.is_empty() {
+            return Ok(None);
         }
+        let address: A = text
+            .parse()
+            .map_err(|_| RuntimeError::InvalidArgument(format!("invalid IP address: {text}")))?;
+        let address = address.into();
+        let bits = |ip| match ip {
+            IpAddr::V4(ip) => u128::from(u32::from(ip)) << 96,
+            IpAddr::V6(ip) => u128::from(ip),
+        };
+        let inside = subnet.is_some_and(|(base, prefix)| {
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+            bits(address) & mask == bits(base.into()) & mask
+        });
+        if inside {
+            return Ok(Some(address));
+        }
+        Err(RuntimeError::InvalidArgument(format!(
+            "no configured subnet or ip-range contain the IP address {address}"
+        )))
+    }
+
+    /// The addresses that an endpoint asks for.
+    fn asked(&self, wanted: &EndpointSettings) -> Result<[Option<IpAddr>; 2]> {
+        let Some(ipam) = &wanted.ipam_config else {
+            return Ok([None, None]);
+        };
+        Ok([
+            Self::owned(&ipam.ipv4_address, self.four)?,
+            Self::owned(&ipam.ipv6_address, self.six)?,
+        ])
+    }
+
+    /// The pool of each family, with its gateway.
+    fn pools(&self) -> impl Iterator<Item = IpamPool> {
+        let four = self.four.map(|(base, prefix)| (IpAddr::V4(base), prefix));
+        let six = self.six.map(|(base, prefix)| (IpAddr::V6(base), prefix));
+        four.into_iter().chain(six).map(|(base, prefix)| IpamPool {
+            subnet: format!("{base}/{prefix}"),
+            gateway: offset(base, 1).to_string(),
+            ..IpamPool::default()
+        })
     }
 }
 
@@ -62,7 +96,8 @@ impl Default for Networks {
                 name: name.into(),
                 ..NetworkSpec::default()
             };
-            networks.add(spec, driver, Ipv4Addr::new(172, 17, 0, 0), 16);
+            let four = (driver == "bridge").then_some((Ipv4Addr::new(172, 17, 0, 0), 16));
+            networks.add(spec, driver, four, None);
         }
         networks
     }
@@ -73,40 +108,40 @@ fn predefined(name: &str) -> bool {
 }
 
 impl Networks {
-    fn add(&mut self, spec: NetworkSpec, driver: &str, base: Ipv4Addr, prefix: u8) -> String {
+    fn add(
+        &mut self,
+        spec: NetworkSpec,
+        driver: &str,
+        four: Option<(Ipv4Addr, u8)>,
+        six: Option<(Ipv6Addr, u8)>,
+    ) -> String {
         let id = ident::new_id();
-        let pool = IpamPool {
-            subnet: format!("{base}/{prefix}"),
-            gateway: offset(base, 1).to_string(),
-            ..IpamPool::default()
-        };
         let network = Network {
             id: id.clone(),
             name: spec.name,
             created: Timestamp::now(),
             driver: driver.into(),
             scope: "local".into(),
-            ipv4: true,
+            // The host's own and none have no subnet.
+            ipv4: four.is_some() || six.is_none(),
+            ipv6: six.is_some(),
             ipam: Ipam {
                 driver: "default".into(),
-                options: None,
-                config: if driver == "bridge" {
-                    vec![pool]
-                } else {
-                    Vec::new()
-                },
+                ..Ipam::default()
             },
             internal: spec.internal,
             options: spec.options,
             labels: spec.labels,
             ..Network::default()
         };
-        self.table.push(Stored {
+        let mut stored = Stored {
             network,
-            base,
-            prefix,
+            four,
+            six,
             given: 1,
-        });
+        };
+        stored.network.ipam.config = stored.pools().collect();
+        self.table.push(stored);
         id
     }
 
@@ -139,13 +174,8 @@ impl Networks {
 
     /// Whether the addresses that an endpoint asks for are the network's.
     pub(crate) fn check(&self, name: &str, wanted: &EndpointSettings) -> Result<()> {
-        let stored = self.table.get(self.place(name)?);
-        let asked = wanted
-            .ipam_config
-            .as_ref()
-            .map(|ipam| ipam.ipv4_address.as_str());
-        match (stored, asked.filter(|text| !text.is_empty())) {
-            (Some(stored), Some(text)) => stored.owned(text).map(drop),
+        match self.table.get(self.place(name)?) {
+            Some(stored) if stored.network.driver == "bridge" => stored.asked(wanted).map(drop),
             _ => Ok(()),
         }
     }
@@ -173,31 +203,33 @@ impl Networks {
         endpoint.network_id.clone_from(&stored.network.id);
         endpoint.endpoint_id = ident::new_id();
         if stored.network.driver == "bridge" {
-            let asked = wanted
-                .ipam_config
-                .as_ref()
-                .map(|ipam| ipam.ipv4_address.as_str());
-            let address = match asked.filter(|text| !text.is_empty()) {
-                Some(text) => stored.owned(text)?,
-                None => {
-                    stored.given += 1;
-                    offset(stored.base, stored.given)
-                }
-            };
-            endpoint.ip_address = address.to_string();
-            endpoint.ip_prefix_len = stored.prefix;
-            endpoint.gateway = offset(stored.base, 1).to_string();
+            let [four, six] = stored.asked(wanted)?;
+            stored.given += 1;
+            let given = stored.given;
+            if let Some((base, prefix)) = stored.four {
+                let address = four.unwrap_or_else(|| offset(base.into(), given));
+                endpoint.ip_address = address.to_string();
+                endpoint.ip_prefix_len = prefix;
+                endpoint.gateway = offset(base.into(), 1).to_string();
+            }
+            if let Some((base, prefix)) = stored.six {
+                let address = six.unwrap_or_else(|| offset(base.into(), given));
+                endpoint.global_ipv6_address = address.to_string();
+                endpoint.global_ipv6_prefix_len = prefix;
+                endpoint.ipv6_gateway = offset(base.into(), 1).to_string();
+            }
             if endpoint.mac_address.is_empty() {
-                let [_, _, a, b] = address.octets();
-                endpoint.mac_address = format!("02:42:ac:11:{a:02x}:{b:02x}");
+                let [.., a, b] = given.to_be_bytes();
+                let net = stored.network.id.get(..2).unwrap_or("11");
+                endpoint.mac_address = format!("02:42:ac:{net}:{a:02x}:{b:02x}");
             }
             let mut names = vec![container.to_owned(), ident::short(id).to_owned()];
             names.extend(wanted.aliases.iter().flatten().cloned());
             endpoint.dns_names = (!predefined(&stored.network.name)).then_some(names);
         }
-        let ipv4 = match endpoint.ip_address.as_str() {
+        let with_prefix = |address: &str, prefix| match address {
             "" => String::new(),
-            address => format!("{address}/{}", stored.prefix),
+            address => format!("{address}/{prefix}"),
         };
         stored.network.containers.insert(
             id.to_owned(),
@@ -205,8 +237,11 @@ impl Networks {
                 name: container.to_owned(),
                 endpoint_id: endpoint.endpoint_id.clone(),
                 mac_address: endpoint.mac_address.clone(),
-                ipv4_address: ipv4,
-                ipv6_address: String::new(),
+                ipv4_address: with_prefix(&endpoint.ip_address, endpoint.ip_prefix_len),
+                ipv6_address: with_prefix(
+                    &endpoint.global_ipv6_address,
+                    endpoint.global_ipv6_prefix_len,
+                ),
             },
         );
         Ok((stored.network.name.clone(), endpoint))
@@ -229,8 +264,20 @@ impl Networks {
     }
 }
 
-fn offset(base: Ipv4Addr, by: u32) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(base).wrapping_add(by))
+fn offset(base: IpAddr, by: u32) -> IpAddr {
+    match base {
+        IpAddr::V4(base) => Ipv4Addr::from(u32::from(base).wrapping_add(by)).into(),
+        IpAddr::V6(base) => Ipv6Addr::from(u128::from(base).wrapping_add(by.into())).into(),
+    }
+}
+
+/// A subnet as it is asked for: of either family, its base and prefix.
+fn subnet(text: &str) -> Option<(IpAddr, u8)> {
+    let (base, prefix) = text.split_once('/')?;
+    let base: IpAddr = base.parse().ok()?;
+    let most = if base.is_ipv4() { 30 } else { 126 };
+    let prefix = prefix.parse().ok().filter(|n| *n <= most)?;
+    Some((base, prefix))
 }
 
 fn emit(engine: &Engine, action: &str, network: &Network, extra: &[(&str, &str)]) {
@@ -269,8 +316,8 @@ pub(crate) fn create(engine: &Engine, spec: NetworkSpec) -> Result<String> {
             spec.scope
         ));
     }
-    if spec.ingress || spec.config_only || spec.enable_ipv4 == Some(false) {
-        return invalid("Ingress, ConfigOnly and EnableIPv4=false are not supported".into());
+    if spec.ingress || spec.config_only {
+        return invalid("Ingress and ConfigOnly are not supported".into());
     }
     ident::check_name("network", &spec.name)?;
     let mut state = engine.lock();
@@ -285,30 +332,43 @@ pub(crate) fn create(engine: &Engine, spec: NetworkSpec) -> Result<String> {
             spec.name
         )));
     }
-    let asked = spec
-        .ipam
-        .as_ref()
-        .and_then(|ipam| ipam.config.first())
-        .map(|pool| pool.subnet.clone());
-    let (base, prefix) = match asked.filter(|subnet| !subnet.is_empty()) {
-        Some(subnet) => {
-            let parsed = subnet.split_once('/').and_then(|(base, prefix)| {
-                Some((
-                    base.parse().ok()?,
-                    prefix.parse().ok().filter(|n| *n <= 30)?,
-                ))
-            });
-            match parsed {
-                Some(parsed) => parsed,
-                None => return invalid(format!("invalid IPAM configuration: {subnet}")),
-            }
+    let (mut four, mut six) = (None, None);
+    for pool in spec.ipam.iter().flat_map(|ipam| &ipam.config) {
+        if pool.subnet.is_empty() {
+            continue;
         }
-        None => {
-            networks.made = networks.made.wrapping_add(1);
-            (Ipv4Addr::new(10, 200, networks.made, 0), 24)
+        let wrong = || {
+            RuntimeError::InvalidArgument(format!("invalid IPAM configuration: {}", pool.subnet))
+        };
+        let before = match subnet(&pool.subnet).ok_or_else(wrong)? {
+            (IpAddr::V4(base), prefix) => four.replace((base, prefix)).is_some(),
+            (IpAddr::V6(base), prefix) => six.replace((base, prefix)).is_some(),
+        };
+        if before {
+            return invalid("only one subnet of each IP version is supported".into());
         }
-    };
-    let id = networks.add(spec, "bridge", base, prefix);
+    }
+    networks.made = networks.made.wrapping_add(1);
+    let number = networks.made;
+    if spec.enable_ipv4 == Some(false) {
+        if four.is_some() {
+            return invalid(
+                "invalid IPAM configuration: IPv4 is disabled, but there is an IPv4 subnet".into(),
+            );
+        }
+    } else {
+        four = four.or(Some((Ipv4Addr::new(10, 200, number, 0), 24)));
+    }
+    if spec.enable_ipv6 == Some(true) {
+        six = six.or(Some((
+            Ipv6Addr::new(0xfd00, 0x200, number.into(), 0, 0, 0, 0, 0),
+            64,
+        )));
+    }
+    if four.is_none() && six.is_none() {
+        return invalid("IPv4 or IPv6 must be enabled".into());
+    }
+    let id = networks.add(spec, "bridge", four, six);
     let network = networks.find(&id)?.clone();
     emit(engine, "create", &network, &[]);
     Ok(id)

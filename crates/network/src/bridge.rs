@@ -62,7 +62,9 @@ pub(crate) fn ensure(netlink: &mut Netlink, network: &Network) -> Result<u32> {
 
 fn make(netlink: &mut Netlink, network: &Network) -> Result<Link> {
     let name = network.bridge.as_str();
-    let mac = MacAddr::from_ip(network.ipv4.gateway);
+    let gateway = network.gateway();
+    let gateway = gateway.ok_or(Error::Internal("a network without addresses"))?;
+    let mac = MacAddr::from_ip(gateway);
     match netlink.add_bridge(name, mac, network.mtu) {
         // Somebody else of us was quicker.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),

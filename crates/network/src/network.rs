@@ -59,8 +59,8 @@ pub struct Network {
     /// The interface that its containers have parts of, if it has no bridge.
     #[serde(default)]
     pub parent: Option<Parent>,
-    /// IPv4 addresses.
-    pub ipv4: Pool,
+    /// IPv4 addresses, if it has IPv4. It has one of the two.
+    pub ipv4: Option<Pool>,
     /// IPv6 addresses, if it has IPv6.
     pub ipv6: Option<Pool>,
     /// Whether it is cut off from all others, the host excepted.
@@ -87,8 +87,14 @@ pub struct Network {
 
 impl Network {
     /// Its addresses, IPv4 first.
-    pub(crate) fn pools(&self) -> impl Iterator<Item = &Pool> {
-        std::iter::once(&self.ipv4).chain(&self.ipv6)
+    pub fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.ipv4.iter().chain(&self.ipv6)
+    }
+
+    /// Its gateway: the IPv4 one, where it has IPv4.
+    #[must_use]
+    pub fn gateway(&self) -> Option<IpAddr> {
+        self.pools().map(|pool| pool.gateway).next()
     }
 
     /// The interface of the host's that is there for it alone, and is kept by us.
@@ -113,14 +119,13 @@ impl Network {
     /// `AddressOutside` if they aren't the network's, `AddressInUse` for its gateway and those that
     /// are reserved.
     pub fn owns(&self, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr>) -> Result<()> {
-        if let Some(ip) = ipv4 {
-            self.ipv4.ipam()?.reserve(ip.into())?;
-        }
-        match (ipv6, &self.ipv6) {
-            (Some(ip), Some(pool)) => pool.ipam()?.reserve(ip.into()),
-            (Some(ip), None) => Err(Error::AddressOutside(ip.into())),
+        let owns = |ip: Option<IpAddr>, pool: &Option<Pool>| match (ip, pool) {
+            (Some(ip), Some(pool)) => pool.ipam()?.reserve(ip),
+            (Some(ip), None) => Err(Error::AddressOutside(ip)),
             (None, _) => Ok(()),
-        }
+        };
+        owns(ipv4.map(IpAddr::V4), &self.ipv4)?;
+        owns(ipv6.map(IpAddr::V6), &self.ipv6)
     }
 
     /// Whether it is the default network.
@@ -165,14 +170,14 @@ pub struct PoolSpec {
 }
 
 /// A network that is asked for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct NetworkSpec {
     /// Its name.
     pub name: String,
     /// What it is made of.
     pub driver: Driver,
-    /// IPv4 addresses.
-    pub ipv4: PoolSpec,
+    /// IPv4 addresses, if it shall have IPv4.
+    pub ipv4: Option<PoolSpec>,
     /// IPv6 addresses, if it shall have IPv6.
     pub ipv6: Option<PoolSpec>,
     /// Whether it is cut off from all others, the host excepted.
@@ -184,6 +189,22 @@ pub struct NetworkSpec {
     pub options: BTreeMap<String, String>,
     /// The user's labels.
     pub labels: BTreeMap<String, String>,
+}
+
+impl Default for NetworkSpec {
+    /// A bridge with IPv4.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            driver: Driver::default(),
+            ipv4: Some(PoolSpec::default()),
+            ipv6: None,
+            internal: false,
+            attachable: false,
+            options: BTreeMap::new(),
+            labels: BTreeMap::new(),
+        }
+    }
 }
 
 impl NetworkSpec {
@@ -207,6 +228,9 @@ impl NetworkSpec {
             return Err(Error::Invalid(format!(
                 "operation is not permitted on predefined {name} network"
             )));
+        }
+        if self.ipv4.is_none() && self.ipv6.is_none() {
+            return Err(Error::invalid("IPv4 or IPv6 must be enabled"));
         }
         Options::read(self.driver, &self.options)
     }

@@ -140,7 +140,8 @@ pub(crate) fn default_network(
         range: config.fixed_cidr,
         ..PoolSpec::default()
     };
-    let ipv4 = keep_or_find(&mut finder, former.map(|n| &n.ipv4), wanted4, exists, true);
+    let former4 = former.and_then(|n| n.ipv4.as_ref());
+    let ipv4 = keep_or_find(&mut finder, former4, wanted4, exists, true).map(Some);
     let wanted6 = PoolSpec {
         subnet: config.fixed_cidr_v6,
         ..PoolSpec::default()
@@ -153,9 +154,8 @@ pub(crate) fn default_network(
     let (mut ipv4, mut ipv6) = (ipv4?, ipv6?);
     if let Some(former) = former.filter(|f| in_use && (f.ipv4 != ipv4 || f.ipv6 != ipv6)) {
         tracing::warn!(
-            "containers have addresses of {}: the default network's new addresses count when the \
-             daemon is next started without them",
-            former.ipv4.subnet
+            "containers have addresses of the default network: its new ones count when the daemon is \
+             next started without them"
         );
         (ipv4, ipv6) = (former.ipv4.clone(), former.ipv6.clone());
     }

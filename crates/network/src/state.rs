@@ -48,23 +48,23 @@ pub(crate) struct EndpointsFile {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) network: Network,
-    ipam4: Ipam,
+    ipam4: Option<Ipam>,
     ipam6: Option<Ipam>,
 }
 
 impl Entry {
     pub(crate) fn new(network: Network) -> Result<Self> {
-        let ipam6 = network.ipv6.as_ref().map(Pool::ipam).transpose()?;
+        let ipam = |pool: &Option<Pool>| pool.as_ref().map(Pool::ipam).transpose();
         Ok(Self {
-            ipam4: network.ipv4.ipam()?,
-            ipam6,
+            ipam4: ipam(&network.ipv4)?,
+            ipam6: ipam(&network.ipv6)?,
             network,
         })
     }
 
     fn ipam(&mut self, ipv4: bool) -> Option<&mut Ipam> {
         if ipv4 {
-            Some(&mut self.ipam4)
+            self.ipam4.as_mut()
         } else {
             self.ipam6.as_mut()
         }
@@ -95,7 +95,7 @@ impl Entry {
     }
 
     fn ipams(&self) -> impl Iterator<Item = &Ipam> {
-        std::iter::once(&self.ipam4).chain(&self.ipam6)
+        self.ipam4.iter().chain(&self.ipam6)
     }
 }
 
@@ -207,7 +207,7 @@ impl State {
             }
         }
         for entry in self.networks.values_mut() {
-            for ipam in std::iter::once(&mut entry.ipam4).chain(&mut entry.ipam6) {
+            for ipam in entry.ipam4.iter_mut().chain(&mut entry.ipam6) {
                 if let Some(cursor) = file.cursors.get(&ipam.subnet().to_string()) {
                     ipam.set_cursor(*cursor);
                 }

@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use coracle_tests::http::Reply;
 use coracle_tests::{Daemon, wait_until};
+use serde_json::json;
 
 use super::{Guest, cases, run};
 
@@ -14,8 +16,9 @@ fn networks() {
         container_networking_enabled, container_networking_disabled,
         container_interface_custom_mtu, container_networking_enabled_ipv6, container_ipv6_address,
         container_ipv6_default_route, container_ipv6_dual_stack,
-        container_ipv6_gateway_outside_subnet, container_networks_of_two_kinds, container_names,
-        container_dns, container_published_port, container_two_networks,
+        container_ipv6_gateway_outside_subnet, container_ipv6_only_default_route,
+        container_ipv6_only_gateway_outside_subnet, container_networks_of_two_kinds,
+        container_names, container_dns, container_published_port, container_two_networks,
         container_connect_and_disconnect, container_legacy_links, container_link_local_addresses,
         container_names_beside_a_published_dns,
     ]);
@@ -239,6 +242,39 @@ fn container_ipv6_gateway_outside_subnet(d: &Daemon) {
     ];
     d.fails(1, &line)
         .mentions("no matching subnet for gateway fd00:7d::1");
+}
+
+/// A network without IPv4, which Docker's client only asks for from API 1.48 on.
+fn ipv6_only(d: &Daemon, name: &str, subnet: &str, gateway: &str) -> Reply {
+    let subnets = [json!({"subnet": subnet, "gateway": gateway})];
+    let spec = json!({"name": name, "ipv4": false, "ipv6": true, "subnets": subnets});
+    d.api("POST", "/api/v1/networks", Some(&spec))
+}
+
+fn container_ipv6_only_default_route(d: &Daemon) {
+    let name = "vm-only-six";
+    let reply = ipv6_only(d, name, "fd00:7e::/64", "fd00:7e::1");
+    assert_eq!(reply.status, 201, "{reply:?}");
+    let network = DualStack { d, name };
+    let web = serve(d, "vm-only-web", &["--network", name]);
+    let client = Guest::new(d, &["--network", name]);
+    let seen = client.exec("ip -o addr show eth0; ip route; ip -6 route");
+    assert!(seen.contains("default via fd00:7e::1 dev eth0"), "{seen}");
+    assert!(!seen.contains("inet "), "{seen}");
+    assert_eq!(seen.matches("default via").count(), 1, "{seen}");
+    client.exec("ping -6 -c 1 -W 5 fd00:7e::1");
+    // Names are asked of the gateway.
+    reaches(&client, "vm-only-web", "vm-only-web");
+    drop((client, web, network));
+}
+
+fn container_ipv6_only_gateway_outside_subnet(d: &Daemon) {
+    let reply = ipv6_only(d, "vm-only-outside", "fd00:7f::/64", "fd00:80::1");
+    assert_eq!(reply.status, 400, "{reply:?}");
+    assert!(
+        reply.text().contains("contain the IP address fd00:80::1"),
+        "{reply:?}"
+    );
 }
 
 fn container_networks_of_two_kinds(d: &Daemon) {

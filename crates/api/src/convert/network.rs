@@ -22,6 +22,7 @@ pub(crate) fn inspect(network: Network, containers: bool) -> NetworkInspect {
             "none" => "null".to_owned(),
             _ => network.driver,
         },
+        enable_ipv4: Some(network.ipv4),
         enable_ipv6: network.ipv6,
         ipam,
         internal: network.internal,

@@ -145,7 +145,7 @@ pub(crate) fn network(found: NetworkInspect) -> Network {
         driver: found.driver,
         scope: found.scope,
         ipv6: found.enable_ipv6,
-        ipv4: true,
+        ipv4: found.enable_ipv4.unwrap_or(true),
         ipam: found.ipam,
         internal: found.internal,
         attachable: found.attachable,

@@ -29,7 +29,10 @@ impl Networking {
             let ip = match address {
                 HostAddress::Ip(ip) => ip,
                 HostAddress::Gateway => {
-                    self.networks.default_network().map_err(error)?.ipv4.gateway
+                    let network = self.networks.default_network().map_err(error)?;
+                    network.gateway().ok_or_else(|| {
+                        RuntimeError::Internal("the default network has no gateway".into())
+                    })?
                 }
             };
             extra.push((name, ip));

@@ -330,7 +330,7 @@ fn interface(endpoint: &Endpoint) -> MachineInterface {
 /// else the first one that is.
 fn main_endpoint(attached: &[Endpoint]) -> Option<&Endpoint> {
     let on_bridges = attached.iter().filter(|e| !e.host_ifname.is_empty());
-    on_bridges.min_by_key(|e| (!e.leads4, e.ifname.as_str()))
+    on_bridges.min_by_key(|e| (!e.leads4, !e.leads6, e.ifname.as_str()))
 }
 
 fn v4(ip: Option<IpAddr>) -> Option<Ipv4Addr> {

@@ -76,9 +76,11 @@ impl Networking {
         let attached = self.networks.attached(&record.id);
         match main_endpoint(&attached) {
             None => self.networks.unexpose(&record.id).await,
-            Some(main) if main.ip4() == exposure.ip4.map(IpAddr::V4) => Ok(()),
             Some(main) => {
                 let (ip4, ip6) = (v4(main.ip4()), v6(main.ip6()));
+                if (ip4, ip6) == (exposure.ip4, exposure.ip6) {
+                    return Ok(());
+                }
                 let ports = exposure.ports;
                 self.networks.expose(&record.id, ports, ip4, ip6).await
             }

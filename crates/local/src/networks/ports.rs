@@ -34,10 +34,11 @@ impl Networking {
         let mut ports = Vec::new();
         let mut listeners = Vec::new();
         for binding in published.bindings {
-            // A host's IPv6 port may lead to a container that has only IPv4.
+            // A port of the host may lead to a container that has only the other family.
+            let (ip4, ip6) = (ip4.map(IpAddr::V4), ip6.map(IpAddr::V6));
             let own = match binding.mapping.host_ip {
-                IpAddr::V4(_) => ip4.map(IpAddr::V4),
-                IpAddr::V6(_) => ip6.map(IpAddr::V6).or(ip4.map(IpAddr::V4)),
+                IpAddr::V4(_) => ip4.or(ip6),
+                IpAddr::V6(_) => ip6.or(ip4),
             };
             if let (Some(ip), true) = (own, self.userland_proxy) {
                 ports.push(ProxyPort {

@@ -272,7 +272,7 @@ fn choose(
         ifname: wanted.ifname,
         host_ifname,
         mtu: network.mtu,
-        ipv4: assigned(ip4, Some(&network.ipv4)),
+        ipv4: assigned(ip4, network.ipv4.as_ref()),
         ipv6: assigned(ip6, network.ipv6.as_ref()),
         link_local: wanted.link_local,
         aliases: wanted.aliases,

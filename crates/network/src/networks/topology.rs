@@ -194,7 +194,7 @@ fn plan(
         parent = Some(planned);
     }
     let mut finder = pools::Finder::new(&config.pools, &mut netlink, existing, None)?;
-    let ipv4 = finder.pool(&spec.ipv4, true)?;
+    let ipv4 = spec.ipv4.map(|pool| finder.pool(&pool, true)).transpose()?;
     let ipv6 = spec
         .ipv6
         .map(|pool| finder.pool(&pool, false))

@@ -58,7 +58,7 @@ impl Networks {
             internal: n.internal,
             icc: n.icc,
             masquerade: n.masquerade,
-            names: (!n.is_default()).then_some(n.ipv4.gateway),
+            names: n.gateway().filter(|_| !n.is_default()),
         });
         Self {
             bridges: bridges.collect(),

@@ -301,7 +301,10 @@ fn networks_are_made_isolated_and_removed() {
             })
             .await
             .unwrap();
-        assert_eq!(web.ipv4.subnet.to_string(), "172.18.0.0/16");
+        assert_eq!(
+            web.ipv4.as_ref().unwrap().subnet.to_string(),
+            "172.18.0.0/16"
+        );
         assert!(matches!(
             networks.create(spec("web")).await,
             Err(Error::NetworkExists(_))
@@ -311,7 +314,7 @@ fn networks_are_made_isolated_and_removed() {
             ..PoolSpec::default()
         };
         let overlapping = NetworkSpec {
-            ipv4: subnet("172.18.5.0/24"),
+            ipv4: Some(subnet("172.18.5.0/24")),
             ..spec("x")
         };
         assert!(matches!(
@@ -359,7 +362,10 @@ fn networks_are_made_isolated_and_removed() {
             .await
             .unwrap();
         within(c.netns().unwrap(), || {
-            ip(&format!("route add default via {}", inner.ipv4.gateway))
+            ip(&format!(
+                "route add default via {}",
+                inner.gateway().unwrap()
+            ))
         });
         assert!(within(c.netns().unwrap(), || ask(addr("10.9.0.2:80"))).is_err());
 
@@ -388,6 +394,61 @@ fn networks_are_made_isolated_and_removed() {
 }
 
 #[test]
+fn a_network_has_ipv6_alone() {
+    on_host(|host| async move {
+        let networks = host.networks(host.config()).await;
+        let spec = |ipv6| NetworkSpec {
+            name: "six".into(),
+            ipv4: None,
+            ipv6,
+            ..NetworkSpec::default()
+        };
+        assert!(matches!(
+            networks.create(spec(None)).await,
+            Err(Error::Invalid(_))
+        ));
+        let network = networks
+            .create(spec(Some(PoolSpec::default())))
+            .await
+            .unwrap();
+        assert_eq!(ip(&format!("-o -4 addr show dev {}", network.bridge)), "");
+        let mut ends = Vec::new();
+        for id in ["a", "b"] {
+            create_netns(host.netns(id)).await.unwrap();
+            let wanted = EndpointConfig::new(id, &network.id);
+            let end = networks.attach(host.netns(id), wanted).await.unwrap();
+            assert_eq!(end.ip4(), None);
+            ends.push(end);
+        }
+        let [a, b] = &ends[..] else { unreachable!() };
+        echo(Some(b.netns().unwrap()), (b.ip6().unwrap(), 80).into());
+        let answer = within(a.netns().unwrap(), || ask((b.ip6().unwrap(), 80).into())).unwrap();
+        assert_eq!(answer, format!("{}|hello", a.ip6().unwrap()));
+        let routes = within(a.netns().unwrap(), || ip("-6 route"));
+        let gateway = network.gateway().unwrap();
+        assert!(
+            routes.contains(&format!("default via {gateway}")),
+            "{routes}"
+        );
+        assert_eq!(within(a.netns().unwrap(), || ip("-4 route")), "");
+        let wanted = EndpointConfig {
+            ipv4: Some("172.18.0.9".parse().unwrap()),
+            ..EndpointConfig::new("c", &network.id)
+        };
+        create_netns(host.netns("c")).await.unwrap();
+        assert!(matches!(
+            networks.attach(host.netns("c"), wanted).await,
+            Err(Error::AddressOutside(_))
+        ));
+        // It is remembered.
+        let again = coracle_network::Networks::open(host.config())
+            .await
+            .unwrap();
+        assert_eq!(again.list(), networks.list());
+    });
+}
+
+#[test]
 fn subnets_avoid_the_hosts_routes() {
     on_host(|host| async move {
         ip("link add taken type bridge");
@@ -395,7 +456,7 @@ fn subnets_avoid_the_hosts_routes() {
         ip("link set taken up");
         let networks = host.networks(host.config()).await;
         let network = networks.default_network().unwrap();
-        assert_eq!(network.ipv4.subnet.to_string(), "172.18.0.0/16");
+        assert_eq!(network.ipv4.unwrap().subnet.to_string(), "172.18.0.0/16");
         drop(networks);
         let bip = Config {
             bip: Some("10.77.0.5/24".into()),
@@ -403,7 +464,7 @@ fn subnets_avoid_the_hosts_routes() {
         };
         let networks = host.networks(bip).await;
         let network = networks.default_network().unwrap();
-        assert_eq!(network.ipv4.gateway.to_string(), "10.77.0.5");
+        assert_eq!(network.gateway().unwrap().to_string(), "10.77.0.5");
         let addresses = ip("-o -4 addr show dev coracle0");
         assert!(
             addresses.contains("10.77.0.5/24") && !addresses.contains("172.18"),

@@ -12,12 +12,12 @@ fn spec(driver: Driver, name: &str, options: &[(&str, &str)]) -> NetworkSpec {
     NetworkSpec {
         name: name.into(),
         driver,
-        ipv4: PoolSpec {
+        ipv4: Some(PoolSpec {
             subnet: Some("10.9.0.0/24".parse().unwrap()),
             gateway: Some("10.9.0.2".parse().unwrap()),
             range: Some("10.9.0.128/25".parse().unwrap()),
             ..PoolSpec::default()
-        },
+        }),
         options: options
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect(),
@@ -90,7 +90,7 @@ fn macvlan_containers_are_on_the_hosts_ethernet() {
 
         let second = spec(Driver::Macvlan, "second", &options);
         let second = NetworkSpec {
-            ipv4: PoolSpec::default(),
+            ipv4: Some(PoolSpec::default()),
             ..second
         };
         let error = networks.create(second).await.unwrap_err().to_string();

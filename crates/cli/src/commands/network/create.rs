@@ -38,6 +38,12 @@ pub(crate) struct CreateArgs {
     /// Its options: KEY=VALUE
     #[arg(long, value_name = "KEY=VALUE")]
     ipam_opt: Vec<String>,
+    /// IPv4: --ipv4=false makes a network without
+    #[arg(
+        long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set,
+        num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    ipv4: bool,
     /// IPv6, too
     #[arg(long)]
     ipv6: bool,
@@ -83,6 +89,7 @@ impl CreateArgs {
                 options: (!ipam_options.is_empty()).then_some(ipam_options),
                 config: self.pools()?,
             }),
+            enable_ipv4: (!self.ipv4).then_some(false),
             enable_ipv6: self.ipv6.then_some(true),
             options: pairs("-o, --opt", &self.opt)?,
             labels: pairs("--label", &self.label)?,

@@ -37,7 +37,8 @@ const COLUMNS: [Column; 4] = [
     ("Scope", "SCOPE"),
 ];
 
-const FURTHER: [Column; 4] = [
+const FURTHER: [Column; 5] = [
+    ("IPv4", "IPV4"),
     ("IPv6", "IPV6"),
     ("Internal", "INTERNAL"),
     ("Labels", "LABELS"),
@@ -82,6 +83,10 @@ impl LsArgs {
             ("Name", network.name.clone().into()),
             ("Driver", network.driver.clone().into()),
             ("Scope", network.scope.clone().into()),
+            (
+                "IPv4",
+                network.enable_ipv4.unwrap_or(true).to_string().into(),
+            ),
             ("IPv6", network.enable_ipv6.to_string().into()),
             ("Internal", network.internal.to_string().into()),
             ("Labels", labels.join(",").into()),

@@ -255,6 +255,7 @@ macro_rules! __conformance_checks {
                 predefined
                 a_container_on_the_bridge
                 every_container_has_an_address_of_its_own
+                a_network_without_ipv4
                 none_and_host
                 another_containers_network
                 published_ports

@@ -3,8 +3,8 @@
 use super::super::Subject;
 use super::super::support::{refused, soon};
 use super::super::told::event;
-use crate::network::{ConnectRequest, NetworkSpec};
-use crate::spec::{ContainerSpec, HostConfig, PortBinding};
+use crate::network::{ConnectRequest, Ipam, IpamPool, NetworkSpec};
+use crate::spec::{ContainerSpec, EndpointIpam, EndpointSettings, HostConfig, PortBinding};
 
 impl Subject {
     async fn network(&self) -> (String, String) {
@@ -114,6 +114,70 @@ pub(super) async fn a_container_on_the_bridge(s: Subject) {
             .containers
             .contains_key(&id)
     );
+}
+
+/// A network may have one family of addresses, or both; never none.
+pub(super) async fn a_network_without_ipv4(s: Subject) {
+    let spec = |name: String, ipv6| NetworkSpec {
+        name,
+        labels: s.labels(),
+        enable_ipv4: Some(false),
+        enable_ipv6: Some(ipv6),
+        ..NetworkSpec::default()
+    };
+    refused!(
+        s.runtime.create_network(spec(s.name(), false)).await,
+        InvalidArgument,
+        "IPv4 or IPv6 must be enabled"
+    );
+    let mut mixed = spec(s.name(), true);
+    let pool = IpamPool {
+        subnet: "10.213.7.0/24".into(),
+        ..IpamPool::default()
+    };
+    mixed.ipam = Some(Ipam {
+        config: vec![pool],
+        ..Ipam::default()
+    });
+    refused!(
+        s.runtime.create_network(mixed).await,
+        InvalidArgument,
+        "IPv4 is disabled"
+    );
+    let name = s.name();
+    s.runtime
+        .create_network(spec(name.clone(), true))
+        .await
+        .unwrap();
+    let network = s.runtime.inspect_network(&name).await.unwrap();
+    assert!(!network.ipv4 && network.ipv6, "{network:?}");
+    assert_eq!(network.ipam.config.len(), 1, "{network:?}");
+    assert!(network.ipam.config[0].gateway.contains(':'), "{network:?}");
+    let id = s.launch(s.on(&name)).await;
+    let settings = s.inspect(&id).await.network;
+    let endpoint = &settings.networks[&name];
+    assert_eq!((&*endpoint.ip_address, &*endpoint.gateway), ("", ""));
+    assert_eq!(endpoint.ipv6_gateway, network.ipam.config[0].gateway);
+    assert!(!endpoint.mac_address.is_empty(), "{endpoint:?}");
+    let on = s.runtime.inspect_network(&name).await.unwrap();
+    let seen = &on.containers[&id];
+    let address = format!(
+        "{}/{}",
+        endpoint.global_ipv6_address, endpoint.global_ipv6_prefix_len
+    );
+    assert_eq!((&*seen.ipv4_address, &seen.ipv6_address), ("", &address));
+    let mut spec = s.on(&name);
+    let ipam = EndpointIpam {
+        ipv4_address: "10.213.7.9".into(),
+        ..EndpointIpam::default()
+    };
+    let endpoint = EndpointSettings {
+        ipam_config: Some(ipam),
+        ..EndpointSettings::default()
+    };
+    spec.networking.endpoints_config.insert(name, endpoint);
+    let other = s.create(spec).await;
+    refused!(s.runtime.start_container(&other).await, InvalidArgument);
 }
 
 pub(super) async fn every_container_has_an_address_of_its_own(s: Subject) {
