@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use coracle_task::{ErrorKind, ExecConfig, Stats, TaskConfig};
+use coracle_task::{ErrorKind, ExecConfig, NetworkStats, Stats, TaskConfig};
 use oci_spec::runtime::{LinuxResources, Spec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -244,7 +244,7 @@ pub enum Reply {
     },
     Stats {
         stats: Json<Stats>,
-        interfaces: Vec<InterfaceStats>,
+        interfaces: Vec<NetworkStats>,
     },
     Pids(Vec<i32>),
     Flag(bool),

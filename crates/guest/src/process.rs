@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use coracle_seccomp::Machine;
-use coracle_task::{ExecConfig, Stats, TaskConfig};
+use coracle_task::{ExecConfig, NetworkStats, Stats, TaskConfig};
 use oci_spec::runtime::{LinuxResources, Spec};
 use tokio::sync::oneshot;
 
@@ -12,7 +12,7 @@ use crate::agent::{Agent, unexpected};
 use crate::error::{Error, Failure, Result};
 use crate::message::{Json, Reply, Request, Stdio};
 use crate::mux::{ChannelReader, ChannelWriter, Direction};
-use crate::types::{Filter, InterfaceStats};
+use crate::types::Filter;
 
 /// Which standard streams a process is to have. Without it, a stream is `/dev/null`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,7 +247,7 @@ impl Agent {
     }
 
     /// What the container's processes use, and the machine's interfaces.
-    pub async fn stats(&self, id: &str) -> Result<(Stats, Vec<InterfaceStats>)> {
+    pub async fn stats(&self, id: &str) -> Result<(Stats, Vec<NetworkStats>)> {
         match self.call(&Request::Stats { id: id.into() }).await? {
             Reply::Stats { stats, interfaces } => {
                 let stats = stats.read().map_err(Error::Refused)?;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use coracle_task::NetworkStats;
 use serde::{Deserialize, Serialize};
 
 /// Everything that makes a machine ready for its containers, in one request. Done in the order of
@@ -236,21 +237,6 @@ pub enum ChangeKind {
     Deleted,
 }
 
-/// One interface's traffic, since it is there.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct InterfaceStats {
-    pub name: String,
-    pub rx_bytes: u64,
-    pub rx_packets: u64,
-    pub rx_errors: u64,
-    pub rx_dropped: u64,
-    pub tx_bytes: u64,
-    pub tx_packets: u64,
-    pub tx_errors: u64,
-    pub tx_dropped: u64,
-}
-
 /// One disk's traffic, since it is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
@@ -274,7 +260,7 @@ pub struct MachineStats {
     /// For how many milliseconds it runs; of a copy, since its template began.
     pub uptime_ms: u64,
     /// Interfaces but the loopback.
-    pub interfaces: Vec<InterfaceStats>,
+    pub interfaces: Vec<NetworkStats>,
     /// Disks.
     pub disks: Vec<DiskStats>,
 }

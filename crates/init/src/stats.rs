@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use coracle_guest::{DiskStats, Failure, InterfaceStats, Json, MachineStats, Reply};
-use coracle_task::Stats;
+use coracle_guest::{DiskStats, Failure, Json, MachineStats, Reply};
+use coracle_task::{NetworkStats, Stats};
 
 use crate::disks;
 use crate::error::{During, Result};
@@ -16,14 +16,14 @@ pub(crate) fn container(stats: &Stats) -> Result<Reply> {
     })
 }
 
-fn interfaces() -> Result<Vec<InterfaceStats>> {
+fn interfaces() -> Result<Vec<NetworkStats>> {
     let links = coracle_network::interface::links()
         .map_err(|error| Failure::internal(error.to_string()))?;
     let cards = links.into_iter().filter(|link| link.name != "lo");
     Ok(cards
         .map(|link| {
             let statistics = link.statistics;
-            InterfaceStats {
+            NetworkStats {
                 name: link.name,
                 rx_bytes: statistics.rx_bytes,
                 rx_packets: statistics.rx_packets,

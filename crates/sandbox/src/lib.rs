@@ -9,6 +9,7 @@
 
 #![deny(unsafe_code)]
 
+mod blocking;
 mod error;
 mod process;
 mod sandbox;

@@ -15,24 +15,29 @@ use coracle_oci::Digest;
 use crate::error::{Result, failed};
 use crate::layers::Snapshots;
 
-enum Kind {
+/// What a mount point is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountPoint {
+    /// A directory; it joins the image's.
     Directory,
+    /// An empty file; it hides whatever the image has there.
     File,
+    /// A symbolic link, and where it points; it hides as a file does.
     Link(&'static str),
 }
 
-/// What Docker makes. Files hide whatever the image has there; directories join the image's.
-const POINTS: [(&str, Kind); 10] = [
-    (".dockerenv", Kind::File),
-    ("dev/console", Kind::File),
-    ("dev/pts", Kind::Directory),
-    ("dev/shm", Kind::Directory),
-    ("etc/hostname", Kind::File),
-    ("etc/hosts", Kind::File),
-    ("etc/mtab", Kind::Link("/proc/mounts")),
-    ("etc/resolv.conf", Kind::File),
-    ("proc", Kind::Directory),
-    ("sys", Kind::Directory),
+/// The mount points that every container needs, as Docker makes them: paths below the root.
+pub const MOUNT_POINTS: [(&str, MountPoint); 10] = [
+    (".dockerenv", MountPoint::File),
+    ("dev/console", MountPoint::File),
+    ("dev/pts", MountPoint::Directory),
+    ("dev/shm", MountPoint::Directory),
+    ("etc/hostname", MountPoint::File),
+    ("etc/hosts", MountPoint::File),
+    ("etc/mtab", MountPoint::Link("/proc/mounts")),
+    ("etc/resolv.conf", MountPoint::File),
+    ("proc", MountPoint::Directory),
+    ("sys", MountPoint::Directory),
 ];
 
 impl Snapshots {
@@ -64,23 +69,23 @@ impl Snapshots {
         let view = LowerView::open(lowers, self.attrs())?;
         let mut made = BTreeSet::new();
         self.make_directory(dir, "", &view, &mut made)?;
-        for (path, kind) in &POINTS {
+        for (path, kind) in &MOUNT_POINTS {
             for (end, _) in path.match_indices('/') {
                 let parent = path.get(..end).unwrap_or_default();
                 self.make_directory(dir, parent, &view, &mut made)?;
             }
             let here = dir.join(path);
             match kind {
-                Kind::Directory => {
+                MountPoint::Directory => {
                     self.make_directory(dir, path, &view, &mut made)?;
                     continue;
                 }
-                Kind::File => {
+                MountPoint::File => {
                     let file = File::create_new(&here).map_err(failed("create", &here))?;
                     file.set_permissions(Permissions::from_mode(0o755))
                         .map_err(failed("change the mode of", &here))?;
                 }
-                Kind::Link(target) => {
+                MountPoint::Link(target) => {
                     std::os::unix::fs::symlink(target, &here).map_err(failed("create", &here))?
                 }
             }

@@ -66,6 +66,7 @@ pub use changes::{Change, ChangeKind, changes};
 pub use container::ContainerFs;
 pub use diff::{Diff, diff_gzip, diff_tar};
 pub use error::{Error, Result};
+pub use init::{MOUNT_POINTS, MountPoint};
 pub use layers::{Layer, Options, Snapshots};
 pub use overlay::{mount_detached, overlay_options};
 pub use usage::Usage;

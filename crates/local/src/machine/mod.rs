@@ -16,6 +16,7 @@ pub(crate) mod templates;
 pub(crate) mod top;
 mod users;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use coracle_kernel::KernelStore;
 use coracle_runtime::spec::HostConfig;
 use coracle_runtime::system::MachineInfo;
 use coracle_runtime::{Result, RuntimeError};
+use coracle_spec::Host;
 use coracle_task::{MachineConfig, MachineInterface};
 
 use crate::config::Config;
@@ -248,11 +250,10 @@ pub(crate) fn is_machine(host_config: &HostConfig) -> bool {
 }
 
 /// The facts that a container's specification depends on: the host's, or the guest's.
-pub(crate) fn facts(config: &Config, host_config: &HostConfig) -> coracle_spec::Host {
-    if is_machine(host_config) {
-        crate::host::guest_facts(&config.host)
-    } else {
-        config.host.clone()
+pub(crate) fn facts<'a>(config: &'a Config, host_config: &HostConfig) -> Cow<'a, Host> {
+    match is_machine(host_config) {
+        true => Cow::Owned(crate::host::guest_facts(&config.host)),
+        false => Cow::Borrowed(&config.host),
     }
 }
 

@@ -39,6 +39,8 @@ use crate::Result;
 use crate::Sandbox;
 use crate::SandboxError;
 use crate::Streams;
+use crate::blocking::blocking;
+use crate::blocking::from_cgroup;
 use child::Child;
 use launch::Pending;
 use stragglers::Stragglers;
@@ -409,28 +411,6 @@ impl Sandbox for ProcessSandbox {
         deleted?;
         request::unmark_volatile(&self.config).map_err(io("release the root file system"))
     }
-}
-
-/// Does what blocks elsewhere.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, coracle_cgroup::Error> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| SandboxError::internal(error.to_string()))?
-        .map_err(from_cgroup)
-}
-
-fn from_cgroup(error: coracle_cgroup::Error) -> SandboxError {
-    use coracle_cgroup::Error;
-    let kind = match &error {
-        Error::Unavailable { .. } | Error::Unsupported { .. } | Error::NoSwapLimit => {
-            ErrorKind::Unsupported
-        }
-        Error::Invalid { .. } | Error::BadPath(_) => ErrorKind::InvalidArgument,
-        _ => ErrorKind::Internal,
-    };
-    SandboxError::new(kind, error.to_string())
 }
 
 fn from_launcher(error: coracle_launcher::Error) -> SandboxError {

@@ -12,7 +12,7 @@ use oci_spec::runtime::LinuxPids;
 use oci_spec::runtime::LinuxResources;
 
 use crate::Result;
-use crate::SandboxError;
+use crate::blocking::blocking;
 
 /// How long killed processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -149,13 +149,4 @@ pub(crate) async fn delete(cgroup: Cgroup) -> Result<()> {
         cgroup.delete()
     })
     .await
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, coracle_cgroup::Error> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| SandboxError::internal(error.to_string()))?
-        .map_err(|error| SandboxError::internal(error.to_string()))
 }

@@ -10,9 +10,9 @@ use coracle_task::Emulator;
 use coracle_task::ErrorKind;
 use coracle_task::Format;
 
+use super::mounts::Source;
 use super::setup::GUEST;
 use super::setup::Plan;
-use super::setup::Source;
 use crate::Result;
 use crate::SandboxError;
 

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Marks;
-use super::setup::Socket;
+use super::mounts::Socket;
 
 /// How many connections of a guest to sockets of this host are carried at a time.
 const MAX_CONNECTIONS: usize = 256;

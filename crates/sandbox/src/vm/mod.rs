@@ -16,12 +16,15 @@ mod emulator;
 mod events;
 mod files;
 mod idle;
+mod interfaces;
 mod machine;
+mod mounts;
 mod place;
 mod pod;
 mod process;
 mod processes;
 mod resize;
+mod running;
 mod secrets;
 mod setup;
 mod spare;
@@ -29,7 +32,6 @@ mod template;
 mod volumes;
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -38,17 +40,14 @@ use std::sync::atomic::AtomicU32;
 
 use async_trait::async_trait;
 use coracle_cgroup::Cgroup;
-use coracle_guest::Agent;
 use coracle_guest::Target;
 use coracle_task::ErrorKind;
 use coracle_task::ExecConfig;
 use coracle_task::MachineConfig;
 use coracle_task::MachineInterface;
-use coracle_task::NetworkStats;
 use coracle_task::ProcessInfo;
 use coracle_task::Stats;
 use coracle_task::TaskConfig;
-use coracle_vmm::Machine;
 use oci_spec::runtime::LinuxResources;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -62,6 +61,7 @@ use crate::Sandbox;
 use crate::SandboxError;
 use crate::Streams;
 use place::Place;
+pub(crate) use running::Running;
 pub use spare::Spare;
 pub use template::make as make_template;
 use volumes::Volume;
@@ -96,46 +96,6 @@ struct State {
     cgroup: Option<Cgroup>,
     /// What is kept for others.
     kept: Option<place::Kept>,
-}
-
-/// A machine that runs.
-#[derive(Clone)]
-pub(crate) struct Running {
-    pub(crate) machine: Arc<dyn Machine>,
-    pub(crate) agent: Agent,
-    /// The interfaces that it has.
-    pub(crate) interfaces: Arc<tokio::sync::Mutex<Vec<MachineInterface>>>,
-    /// Files of this host that were copied into the guest, and where to.
-    pub(crate) copies: Arc<[(PathBuf, String)]>,
-    /// How much memory it has, bytes.
-    pub(crate) memory: Arc<tokio::sync::Mutex<u64>>,
-    /// How many processors it uses; changed with `memory` held.
-    pub(crate) cpus: Arc<AtomicU32>,
-    /// Whether the machine is another container's.
-    pub(crate) is_member: bool,
-    /// Those who joined it.
-    pub(crate) pod: Option<Arc<pod::Pod>>,
-    /// The disks of servers that the machine has, and which of them are its container's; its owner's.
-    pub(crate) volumes: Option<(Arc<Volumes>, Arc<[Volume]>)>,
-    /// What comes from its sockets, if it has any.
-    pub(crate) heard: Option<events::Heard>,
-    /// Serves the shares and sockets, and listens to the guest. Ends with the last user.
-    _work: Arc<JoinSet<()>>,
-}
-
-impl Running {
-    /// The same machine, without what only its container needs.
-    fn idle(&self, has_emulator: bool) -> Self {
-        let work = match has_emulator {
-            // Others run by it, for as long as it is served.
-            true => self._work.clone(),
-            false => Arc::default(),
-        };
-        Self {
-            _work: work,
-            ..self.clone()
-        }
-    }
 }
 
 impl VmSandbox {
@@ -243,7 +203,7 @@ impl VmSandbox {
                 written.map_err(from_young_guest)?;
             }
             for (share, channel) in plan.shares.into_iter().zip(channels) {
-                work.spawn(setup::serve(share, channel));
+                work.spawn(mounts::serve(share, channel));
             }
             // The guest opens the emulator now, so it has to be served.
             if let Some(binfmt) = &binfmt {
@@ -286,7 +246,7 @@ impl VmSandbox {
             heard: has_sockets.then_some(heard),
             pod,
             volumes: attached,
-            _work: Arc::new(work),
+            work: Arc::new(work),
         });
         running?;
         Ok(plan.config)
@@ -369,22 +329,8 @@ impl Sandbox for VmSandbox {
 
     async fn stats(&self) -> Result<Stats> {
         let running = self.running()?;
-        let (mut stats, interfaces) = running.agent.stats(self.id()).await.map_err(from_guest)?;
-        stats.networks = interfaces
-            .into_iter()
-            .map(|interface| NetworkStats {
-                name: interface.name,
-                rx_bytes: interface.rx_bytes,
-                rx_packets: interface.rx_packets,
-                rx_errors: interface.rx_errors,
-                rx_dropped: interface.rx_dropped,
-                tx_bytes: interface.tx_bytes,
-                tx_packets: interface.tx_packets,
-                tx_errors: interface.tx_errors,
-                tx_dropped: interface.tx_dropped,
-            })
-            .collect();
-        Ok(stats)
+        let (stats, networks) = running.agent.stats(self.id()).await.map_err(from_guest)?;
+        Ok(Stats { networks, ..stats })
     }
 
     async fn pids(&self) -> Result<Vec<i32>> {
@@ -395,8 +341,8 @@ impl Sandbox for VmSandbox {
     async fn set_interfaces(&self, interfaces: &[MachineInterface]) -> Result<()> {
         let running = self.running()?;
         let mut now = running.interfaces.lock().await;
-        setup::set_interfaces(&running, &mut now, interfaces).await?;
-        setup::renew(&running).await
+        interfaces::set(&running, &mut now, interfaces).await?;
+        mounts::renew(&running).await
     }
 
     async fn processes(&self) -> Result<Vec<ProcessInfo>> {

@@ -16,10 +16,10 @@ use super::VmSandbox;
 use super::cgroup;
 use super::from_guest;
 use super::from_vmm;
+use super::interfaces;
 use super::machine;
 use super::pod;
 use super::pod::Pod;
-use super::setup;
 use super::volumes::Mounted;
 use super::volumes::Volumes;
 use crate::Result;
@@ -213,7 +213,7 @@ impl VmSandbox {
         }
         let mut interfaces = running.interfaces.lock().await;
         // The taps are taken away with the container, as a network namespace's interfaces are.
-        if let Err(error) = setup::set_interfaces(running, &mut interfaces, &[]).await {
+        if let Err(error) = interfaces::set(running, &mut interfaces, &[]).await {
             machine::complain(&error);
         }
         Ok(())
