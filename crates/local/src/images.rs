@@ -11,7 +11,6 @@ use coracle_runtime::image::{HistoryEntry, Image, ImageRemoval, PrunedImages, Re
 use coracle_runtime::system::RootDisk;
 use coracle_runtime::{Result, RuntimeError};
 use coracle_store::{ErrorKind, ImageUse, Removed, Store, StoreError};
-use jiff::Timestamp;
 
 use crate::container::names::Containers;
 use crate::container::record::Record;
@@ -385,11 +384,7 @@ impl Images {
     /// Removes unused images.
     pub(crate) fn prune(&self, filters: &Filters) -> Result<(Vec<Removed>, u64)> {
         let all = filters.boolean("dangling")? == Some(false);
-        let until = filters
-            .get("until")
-            .iter()
-            .map(|text| parse_until(text))
-            .collect::<Result<Vec<Timestamp>>>()?;
+        let until = filters.until()?;
         let fits = |image: &coracle_store::Image| {
             until
                 .iter()
@@ -463,54 +458,6 @@ pub(crate) fn pruned(engine: &Engine, removed: &[Removed], freed: u64) -> Pruned
     }
 }
 
-/// `until` of a prune: a duration before now (`24h`, `10m30s`), seconds since 1970, or RFC 3339.
-pub(crate) fn parse_until(text: &str) -> Result<Timestamp> {
-    let invalid = || {
-        RuntimeError::InvalidArgument(format!(
-            "failed to parse value as time or duration: {text:?}"
-        ))
-    };
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time);
-    }
-    if let Ok(seconds) = text.parse::<f64>() {
-        #[allow(clippy::cast_possible_truncation)]
-        return Timestamp::from_millisecond((seconds * 1000.0) as i64).map_err(|_| invalid());
-    }
-    if let Ok(date) = text.parse::<jiff::civil::Date>() {
-        let zoned = date
-            .to_zoned(jiff::tz::TimeZone::UTC)
-            .map_err(|_| invalid())?;
-        return Ok(zoned.timestamp());
-    }
-    let age = go_duration(text).ok_or_else(invalid)?;
-    Timestamp::now().checked_sub(age).map_err(|_| invalid())
-}
-
-/// Reads Go's durations: `1h30m`, `1.5h`, `300ms`.
-fn go_duration(text: &str) -> Option<std::time::Duration> {
-    let mut rest = text;
-    let mut seconds = 0.0;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, tail) = rest.split_at(end);
-        let units = [
-            ("ms", 0.001),
-            ("us", 1e-6),
-            ("ns", 1e-9),
-            ("h", 3600.0),
-            ("m", 60.0),
-            ("s", 1.0),
-        ];
-        let (unit, factor) = units.iter().find(|(unit, _)| tail.starts_with(unit))?;
-        seconds += number.parse::<f64>().ok()? * factor;
-        rest = tail.get(unit.len()..)?;
-    }
-    std::time::Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|_| !text.is_empty())
-}
-
 pub(crate) fn parse_platform(text: &str) -> Result<Platform> {
     Platform::parse(text).map_err(|error| RuntimeError::InvalidArgument(error.to_string()))
 }
@@ -523,28 +470,5 @@ pub(crate) fn error(error: StoreError) -> RuntimeError {
         ErrorKind::Conflict => RuntimeError::InvalidState(text),
         ErrorKind::Invalid => RuntimeError::InvalidArgument(text),
         ErrorKind::Internal => RuntimeError::Internal(text),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_gos() {
-        assert_eq!(go_duration("1h30m").unwrap().as_secs(), 5400);
-        assert_eq!(go_duration("300ms").unwrap().as_millis(), 300);
-        assert!(go_duration("").is_none());
-        assert!(go_duration("5").is_none());
-        assert!(go_duration("5x").is_none());
-    }
-
-    #[test]
-    fn until_takes_times_and_ages() {
-        assert_eq!(parse_until("0").unwrap(), Timestamp::UNIX_EPOCH);
-        assert!(parse_until("1h").unwrap() < Timestamp::now());
-        assert!(parse_until("2020-01-01T00:00:00Z").is_ok());
-        assert!(parse_until("2020-01-01").is_ok());
-        assert!(parse_until("soon").is_err());
     }
 }

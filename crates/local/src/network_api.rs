@@ -16,7 +16,6 @@ use jiff::Timestamp;
 use crate::container::handle::Command;
 use crate::engine::Engine;
 use crate::ident;
-use crate::images::parse_until;
 use crate::networks::{endpoint_id, error};
 
 /// The networks that are not bridges, with ids that never change.
@@ -341,11 +340,7 @@ fn user_defined(engine: &Engine, name: &str) -> Result<Network> {
 
 /// Removes the networks that nothing uses and that fit.
 pub(crate) async fn prune(engine: &Engine, filters: &Filters) -> Result<Vec<String>> {
-    let until = filters
-        .get("until")
-        .iter()
-        .map(|text| parse_until(text))
-        .collect::<Result<Vec<_>>>()?;
+    let until = filters.until()?;
     let mut removed = Vec::new();
     for network in list(engine) {
         let used = engine.containers.all().iter().any(|handle| {

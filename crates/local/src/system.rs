@@ -14,7 +14,6 @@ use crate::container::files::blocking;
 use crate::container::handle::{Command, Handle};
 use crate::engine::Engine;
 use crate::host;
-use crate::images::parse_until;
 use crate::links::Shown;
 use crate::machine;
 use crate::volumes;
@@ -229,11 +228,7 @@ pub(crate) async fn disk_usage(engine: &Arc<Engine>) -> Result<DiskUsage> {
 
 /// Removes stopped containers that fit.
 pub(crate) async fn prune_containers(engine: &Arc<Engine>, filters: &Filters) -> Result<Pruned> {
-    let until = filters
-        .get("until")
-        .iter()
-        .map(|text| parse_until(text))
-        .collect::<Result<Vec<_>>>()?;
+    let until = filters.until()?;
     let mut pruned = Pruned::default();
     for handle in engine.containers.all() {
         let now = handle.now();

@@ -28,7 +28,6 @@ mod runtime;
 mod secrets;
 mod shell;
 mod system;
-mod time;
 mod volumes;
 
 pub use builder::MockRuntime;

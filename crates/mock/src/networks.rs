@@ -14,7 +14,6 @@ use jiff::Timestamp;
 
 use crate::engine::{Engine, State};
 use crate::ident::{self, Prefix};
-use crate::time::parse_until;
 
 /// All networks, the predefined ones among them.
 pub(crate) struct Networks {
@@ -475,11 +474,7 @@ pub(crate) fn disconnect(engine: &Engine, network: &str, container: &str) -> Res
 
 /// Removes the networks that nothing uses and that fit.
 pub(crate) fn prune(engine: &Engine, filters: &Filters) -> Result<Vec<String>> {
-    let until = filters
-        .get("until")
-        .iter()
-        .map(|text| parse_until(text))
-        .collect::<Result<Vec<_>>>()?;
+    let until = filters.until()?;
     let mut state = engine.lock();
     let mut removed = Vec::new();
     for network in state.networks.list() {

@@ -12,7 +12,6 @@ use coracle_runtime::system::{DiskUsage, Info, Version};
 use crate::container::observe::HOST_MEMORY;
 use crate::engine::{Engine, State};
 use crate::images::remove::Step;
-use crate::time::parse_until;
 
 fn arch() -> &'static str {
     match std::env::consts::ARCH {
@@ -121,11 +120,7 @@ pub(crate) fn remove_image(
 
 pub(crate) fn prune_images(engine: &Engine, filters: &Filters) -> Result<PrunedImages> {
     let all = filters.boolean("dangling")? == Some(false);
-    let until = filters
-        .get("until")
-        .iter()
-        .map(|text| parse_until(text))
-        .collect::<Result<Vec<_>>>()?;
+    let until = filters.until()?;
     let mut state = engine.lock();
     let uses = state.image_uses();
     let steps = state.images.prune(all, &until, filters, &uses);

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use crate::error::{Result, RuntimeError};
+use crate::until;
 
 /// Most bytes of a filter that are read.
 const MAX_LENGTH: usize = 256 * 1024;
@@ -80,6 +83,12 @@ impl Filters {
     /// Whether nothing is filtered.
     pub fn is_empty(&self) -> bool {
         self.0.values().all(Vec::is_empty)
+    }
+
+    /// The times of `until`: durations before now (`24h`, `10m30s`), seconds since 1970, or RFC 3339.
+    pub fn until(&self) -> Result<Vec<Timestamp>> {
+        let texts = self.get("until").iter();
+        texts.map(|text| until::parse(text)).collect()
     }
 
     /// Whether one of the key's values is exactly this, or there is none.

@@ -1,8 +1,9 @@
 //! The seam under everything: what a container runtime can do, in domain types.
 //!
 //! **Owns** the [`Runtime`] trait, the types that cross it, [`RuntimeError`], [`Capabilities`], the
-//! [event bus](event::EventBus), the [filters](filter) every lister shares, and the conformance
-//! suite (feature `conformance`) that every conformer passes word for word.
+//! [event bus](event::EventBus), the rules that every conformer keeps ([filters](filter), [restart
+//! policies](restart), [health](health)), and the conformance suite (feature `conformance`) that every
+//! conformer passes word for word.
 //!
 //! **Must not know** any conformer, nor HTTP. The create-time types ([`spec`]) are shaped like
 //! Docker's Engine API, because that is the data model the whole ecosystem already speaks: the same
@@ -24,10 +25,12 @@ pub mod error;
 pub mod event;
 pub mod exec;
 pub mod filter;
+pub mod health;
 pub mod image;
 pub mod io;
 pub mod kernel;
 pub mod network;
+pub mod restart;
 mod runtime;
 pub mod secret;
 mod serde_util;
@@ -35,6 +38,7 @@ pub mod signal;
 pub mod spec;
 pub mod stats;
 pub mod system;
+mod until;
 pub mod volume;
 
 pub use capability::Capabilities;

@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use coracle_runtime::container::{Container, ExitStatus, MountPoint};
 use coracle_runtime::event::EventKind;
+use coracle_runtime::restart::Backoff;
 use coracle_runtime::{Result, RuntimeError, Status};
 use coracle_task::{Client, Event, TaskError};
 use jiff::Timestamp;
@@ -38,7 +39,6 @@ use super::exit::Unsaid;
 use super::handle::{Command, Handle, Published, Run, not_running};
 use super::health::Monitor;
 use super::record::{Dirs, Record, RunState};
-use super::restart::Backoff;
 use crate::durable::Durability;
 use crate::engine::Engine;
 use crate::machine;

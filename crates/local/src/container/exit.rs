@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::actor::{Actor, Flow};
-use super::restart;
 use super::sockets;
 use crate::durable;
 use crate::network_api;
@@ -122,7 +121,7 @@ impl Actor {
         let policy = &self.record.host_config.restart_policy;
         let code = self.last.code;
         let stopped = self.run.stopped_by_user;
-        if restart::wanted(policy, code, self.run.restart_count, stopped) {
+        if coracle_runtime::restart::wanted(policy, code, self.run.restart_count, stopped) {
             let pause = self.backoff.next(self.last_run());
             self.run.state.status = Status::Restarting;
             self.restart_at = Some(Instant::now() + pause);

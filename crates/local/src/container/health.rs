@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coracle_runtime::container::{Health, HealthResult, HealthStatus};
+use coracle_runtime::container::{Health, HealthResult};
 use coracle_runtime::exec::ExecSpec;
-use coracle_runtime::spec::HealthConfig;
+use coracle_runtime::health::{Checks, MAX_OUTPUT};
 use coracle_task::{AttachOptions, Client, ExecConfig};
 use jiff::Timestamp;
 use oci_spec::runtime::Process;
@@ -16,15 +16,6 @@ use super::handle::{Command, Handle};
 use super::record::Record;
 use crate::ident;
 
-const INTERVAL: Duration = Duration::from_secs(30);
-const TIMEOUT: Duration = Duration::from_secs(30);
-const START_INTERVAL: Duration = Duration::from_secs(5);
-const RETRIES: u32 = 3;
-/// Checks that are remembered.
-const KEPT: usize = 5;
-/// Bytes of output that are remembered of each.
-const MAX_OUTPUT: usize = 4096;
-
 /// A run's checks; dropping it ends them.
 pub(crate) struct Monitor {
     task: AbortHandle,
@@ -34,49 +25,6 @@ pub(crate) struct Monitor {
 impl Drop for Monitor {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-/// A container's checks, with the defaults filled in.
-#[derive(Clone, Debug)]
-struct Checks {
-    command: Vec<String>,
-    interval: Duration,
-    timeout: Duration,
-    start_period: Duration,
-    start_interval: Duration,
-    retries: u32,
-}
-
-impl Checks {
-    /// `None` where there are none, or they are turned off.
-    fn of(config: &HealthConfig, shell: Option<&[String]>) -> Option<Self> {
-        let (kind, rest) = config.test.split_first()?;
-        let command = match kind.as_str() {
-            "CMD" => rest.to_vec(),
-            "CMD-SHELL" => {
-                let default = ["/bin/sh".to_owned(), "-c".to_owned()];
-                let mut line = shell.unwrap_or(&default).to_vec();
-                line.extend(rest.first().cloned());
-                line
-            }
-            _ => return None,
-        };
-        let or = |nanos: i64, default: Duration| match u64::try_from(nanos) {
-            Ok(nanos) if nanos > 0 => Duration::from_nanos(nanos),
-            _ => default,
-        };
-        Some(Self {
-            command,
-            interval: or(config.interval, INTERVAL),
-            timeout: or(config.timeout, TIMEOUT),
-            start_period: or(config.start_period, Duration::ZERO),
-            start_interval: or(config.start_interval, START_INTERVAL),
-            retries: u32::try_from(config.retries)
-                .ok()
-                .filter(|n| *n > 0)
-                .unwrap_or(RETRIES),
-        })
     }
 }
 
@@ -217,10 +165,7 @@ impl Actor {
         let age = Duration::try_from(result.end.duration_since(started)).unwrap_or_default();
         let health = self.run.state.health.get_or_insert_with(Health::default);
         let before = health.status;
-        judge(health, &result, &monitor.checks, age);
-        health.log.push(result);
-        let surplus = health.log.len().saturating_sub(KEPT);
-        health.log.drain(..surplus);
+        monitor.checks.judge(health, result, age);
         let status = health.status;
         // Not saved: after a restart of the daemon health begins anew.
         self.publish();
@@ -230,75 +175,14 @@ impl Actor {
     }
 }
 
-fn judge(health: &mut Health, result: &HealthResult, checks: &Checks, age: Duration) {
-    if result.exit_code == 0 {
-        health.failing_streak = 0;
-        health.status = HealthStatus::Healthy;
-        return;
-    }
-    // Failures in the start period do not count, until the first success.
-    if health.status == HealthStatus::Starting && age < checks.start_period {
-        return;
-    }
-    health.failing_streak = health.failing_streak.saturating_add(1);
-    if health.failing_streak >= checks.retries {
-        health.status = HealthStatus::Unhealthy;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn checks(json: &str) -> Option<Checks> {
-        Checks::of(&serde_json::from_str(json).unwrap(), None)
-    }
-
-    fn result(exit_code: i32) -> HealthResult {
-        HealthResult {
-            exit_code,
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn commands_and_defaults() {
-        assert!(checks(r#"{"Test":["NONE"]}"#).is_none());
-        assert!(checks(r#"{"Test":[]}"#).is_none());
-        let shell = checks(r#"{"Test":["CMD-SHELL","a b"],"Retries":0}"#).unwrap();
-        assert_eq!(shell.command, ["/bin/sh", "-c", "a b"]);
-        assert_eq!((shell.interval, shell.retries), (INTERVAL, RETRIES));
-        assert_eq!(
-            checks(r#"{"Test":["CMD","a","b"]}"#).unwrap().command,
-            ["a", "b"]
-        );
-    }
-
-    #[test]
-    fn unhealthy_after_so_many_failures_and_healthy_after_one_success() {
-        let checks =
-            checks(r#"{"Test":["CMD","x"],"Retries":2,"StartPeriod":1000000000}"#).unwrap();
-        let mut health = Health::default();
-        judge(&mut health, &result(1), &checks, Duration::from_millis(500));
-        assert_eq!(
-            (health.status, health.failing_streak),
-            (HealthStatus::Starting, 0)
-        );
-        let late = Duration::from_secs(2);
-        judge(&mut health, &result(1), &checks, late);
-        assert_eq!(health.status, HealthStatus::Starting);
-        judge(&mut health, &result(1), &checks, late);
-        assert_eq!(health.status, HealthStatus::Unhealthy);
-        judge(&mut health, &result(0), &checks, late);
-        assert_eq!(
-            (health.status, health.failing_streak),
-            (HealthStatus::Healthy, 0)
-        );
-    }
-
     #[test]
     fn checks_run_as_the_container_does() {
-        let checks = checks(r#"{"Test":["CMD","x"]}"#).unwrap();
+        let config = serde_json::from_str(r#"{"Test":["CMD","x"]}"#).unwrap();
+        let checks = Checks::of(&config, None).unwrap();
         let who = Who {
             user: Some("app".into()),
             groups: vec!["audio".into(), "2000".into()],

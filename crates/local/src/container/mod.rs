@@ -17,7 +17,6 @@ pub(crate) mod owner;
 pub(crate) mod record;
 pub(crate) mod recover;
 pub(crate) mod remove;
-pub(crate) mod restart;
 mod sockets;
 pub(crate) mod start;
 pub(crate) mod stats;

@@ -23,7 +23,6 @@ use tokio::task::JoinSet;
 use super::actor::{Actor, Task, timestamp_or_now};
 use super::handle::Handle;
 use super::record::{Record, RunState};
-use super::restart;
 use crate::durable;
 use crate::engine::Engine;
 
@@ -263,7 +262,7 @@ impl Actor {
         if run.ever_started && self.removes_itself() {
             return self.remove_quietly().await;
         }
-        let wanted = restart::wanted_at_boot(
+        let wanted = coracle_runtime::restart::wanted_at_boot(
             &self.record.host_config.restart_policy,
             run.state.exit_code,
             run.restart_count,

@@ -50,7 +50,7 @@ impl Actor {
         self.restart_at = None;
         if by_user {
             self.run.restart_count = 0;
-            self.backoff = super::restart::Backoff::default();
+            self.backoff = coracle_runtime::restart::Backoff::default();
         }
         self.run.stopped_by_user = false;
         let engine = self.engine.clone();

@@ -7,7 +7,6 @@ use coracle_runtime::{Result, RuntimeError, Status};
 
 use super::actor::{Actor, save_record, task_error};
 use super::record::Record;
-use super::restart;
 use crate::machine;
 
 impl Actor {
@@ -44,7 +43,12 @@ impl Actor {
         // A container that waits for a restart that is no longer wanted stops waiting.
         if self.run.state.status == Status::Restarting {
             let policy = &self.record.host_config.restart_policy;
-            if !restart::wanted(policy, self.last.code, self.run.restart_count, false) {
+            if !coracle_runtime::restart::wanted(
+                policy,
+                self.last.code,
+                self.run.restart_count,
+                false,
+            ) {
                 self.restart_at = None;
                 self.run.state.status = Status::Exited;
             }

@@ -7,7 +7,7 @@ use coracle_runtime::Status;
 use coracle_runtime::container::ExitStatus;
 use jiff::Timestamp;
 
-use super::{Entry, backoff, start};
+use super::{Entry, start};
 use crate::engine::{Engine, State};
 
 impl Engine {
@@ -63,7 +63,7 @@ impl Engine {
         };
         entry.exits += 1;
         let policy = &entry.host_config.restart_policy;
-        if backoff::wanted(
+        if coracle_runtime::restart::wanted(
             policy,
             entry.last.code,
             entry.restart_count,

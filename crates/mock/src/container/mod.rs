@@ -4,7 +4,6 @@
 //! that runs under the engine's lock.
 
 pub(crate) mod attach;
-pub(crate) mod backoff;
 pub(crate) mod create;
 pub(crate) mod end;
 pub(crate) mod exec;
@@ -27,6 +26,7 @@ use std::sync::{Arc, Mutex};
 use coracle_runtime::container::{
     Container, ContainerState, ExitStatus, MountPoint, NetworkSettings,
 };
+use coracle_runtime::restart::Backoff;
 use coracle_runtime::spec::{ContainerConfig, HostConfig, NetworkingConfig};
 use coracle_runtime::{RuntimeError, Status};
 use jiff::Timestamp;
@@ -68,7 +68,7 @@ pub(crate) struct Entry {
     pub(crate) restart_count: u32,
     /// The user meant it to end: no policy starts it again.
     pub(crate) stopped_by_user: bool,
-    pub(crate) backoff: backoff::Backoff,
+    pub(crate) backoff: Backoff,
     /// Ends of runs and failed starts so far; also the number of the current run.
     pub(crate) exits: u64,
     pub(crate) last: ExitStatus,

@@ -9,7 +9,6 @@ use coracle_runtime::{Result, RuntimeError, Status, signal};
 
 use crate::engine::{Engine, State};
 use crate::shell::SIGNALLED;
-use crate::time::parse_until;
 
 /// Removes a container; alive ones only by force.
 pub(crate) fn remove(engine: &Arc<Engine>, name: &str, options: RemoveOptions) -> Result<()> {
@@ -76,11 +75,7 @@ impl State {
 
 /// Removes stopped containers that fit.
 pub(crate) fn prune(engine: &Engine, filters: &Filters) -> Result<Pruned> {
-    let until = filters
-        .get("until")
-        .iter()
-        .map(|text| parse_until(text))
-        .collect::<Result<Vec<_>>>()?;
+    let until = filters.until()?;
     let mut state = engine.lock();
     let mut pruned = Pruned::default();
     let ids: Vec<String> = state

@@ -3,7 +3,6 @@
 use coracle_runtime::container::UpdateOptions;
 use coracle_runtime::{Result, RuntimeError, Status};
 
-use super::backoff;
 use crate::engine::Engine;
 use crate::ident;
 
@@ -39,7 +38,7 @@ pub(crate) fn update(engine: &Engine, name: &str, options: &UpdateOptions) -> Re
     // A container that waits for a restart that is no longer wanted stops waiting.
     if entry.status() == Status::Restarting {
         let policy = &entry.host_config.restart_policy;
-        if !backoff::wanted(policy, entry.last.code, entry.restart_count, false) {
+        if !coracle_runtime::restart::wanted(policy, entry.last.code, entry.restart_count, false) {
             entry.state.status = Status::Exited;
         }
     }

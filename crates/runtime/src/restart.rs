@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coracle_runtime::spec::RestartPolicy;
+use crate::spec::RestartPolicy;
 
 /// The first pause before a restart; each further one is twice as long.
 const FIRST: Duration = Duration::from_millis(100);
@@ -13,13 +13,13 @@ const STABLE: Duration = Duration::from_secs(10);
 
 /// How long to wait before the next restart.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     previous: Option<Duration>,
 }
 
 impl Backoff {
     /// The next pause, after a run of this length.
-    pub(crate) fn next(&mut self, ran: Duration) -> Duration {
+    pub fn next(&mut self, ran: Duration) -> Duration {
         let pause = match self.previous {
             Some(previous) if ran < STABLE => (previous * 2).min(LONGEST),
             _ => FIRST,
@@ -32,7 +32,7 @@ impl Backoff {
 /// Whether the policy starts a container again that ended with this code.
 ///
 /// `restarts` is how often it did so since the user's start; `stopped` whether the user ended it.
-pub(crate) fn wanted(policy: &RestartPolicy, code: i32, restarts: u32, stopped: bool) -> bool {
+pub fn wanted(policy: &RestartPolicy, code: i32, restarts: u32, stopped: bool) -> bool {
     if stopped {
         return false;
     }
@@ -47,7 +47,7 @@ pub(crate) fn wanted(policy: &RestartPolicy, code: i32, restarts: u32, stopped: 
 }
 
 /// Whether the policy starts a container that does not run when the daemon starts.
-pub(crate) fn wanted_at_boot(
+pub fn wanted_at_boot(
     policy: &RestartPolicy,
     code: i32,
     restarts: u32,
@@ -62,6 +62,7 @@ pub(crate) fn wanted_at_boot(
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -1,10 +1,11 @@
-//! Times in filters.
+//! Times as `until` of a prune has them.
 
-use coracle_runtime::{Result, RuntimeError};
 use jiff::Timestamp;
 
-/// `until`: a duration before now (`24h`, `10m30s`), seconds since 1970, or RFC 3339.
-pub(crate) fn parse_until(text: &str) -> Result<Timestamp> {
+use crate::error::{Result, RuntimeError};
+
+/// A duration before now (`24h`, `10m30s`), seconds since 1970, or RFC 3339.
+pub(crate) fn parse(text: &str) -> Result<Timestamp> {
     let invalid = || {
         RuntimeError::InvalidArgument(format!(
             "failed to parse value as time or duration: {text:?}"
@@ -16,6 +17,12 @@ pub(crate) fn parse_until(text: &str) -> Result<Timestamp> {
     if let Ok(seconds) = text.parse::<f64>() {
         #[allow(clippy::cast_possible_truncation)]
         return Timestamp::from_millisecond((seconds * 1000.0) as i64).map_err(|_| invalid());
+    }
+    if let Ok(date) = text.parse::<jiff::civil::Date>() {
+        let zoned = date
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .map_err(|_| invalid())?;
+        return Ok(zoned.timestamp());
     }
     let age = go_duration(text).ok_or_else(invalid)?;
     Timestamp::now().checked_sub(age).map_err(|_| invalid())
@@ -46,13 +53,25 @@ fn go_duration(text: &str) -> Option<std::time::Duration> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
-    fn times_and_ages() {
-        assert_eq!(parse_until("0").unwrap(), Timestamp::UNIX_EPOCH);
-        assert!(parse_until("1h30m").unwrap() < Timestamp::now());
-        assert!(parse_until("soon").is_err());
+    fn durations_are_gos() {
+        assert_eq!(go_duration("1h30m").unwrap().as_secs(), 5400);
+        assert_eq!(go_duration("300ms").unwrap().as_millis(), 300);
+        assert!(go_duration("").is_none());
+        assert!(go_duration("5").is_none());
+        assert!(go_duration("5x").is_none());
+    }
+
+    #[test]
+    fn until_takes_times_and_ages() {
+        assert_eq!(parse("0").unwrap(), Timestamp::UNIX_EPOCH);
+        assert!(parse("1h").unwrap() < Timestamp::now());
+        assert!(parse("2020-01-01T00:00:00Z").is_ok());
+        assert!(parse("2020-01-01").is_ok());
+        assert!(parse("soon").is_err());
     }
 }
