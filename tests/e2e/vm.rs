@@ -93,7 +93,10 @@ fn machines(d: &Daemon) -> Vec<i32> {
             .is_some_and(|word| word.contains("qemu-system"));
         let mut words = words.skip_while(|word| *word != "-name").skip(1);
         let name = words.next().and_then(|name| name.split(',').next());
-        if is_qemu && name.is_some_and(|name| !name.is_empty() && log.contains(name)) {
+        // What is named otherwise is another daemon's: a template in the making, a test of the VMM's.
+        let is_ours =
+            |name: &str| (name.len() == 64 || name.starts_with("spare-")) && log.contains(name);
+        if is_qemu && name.is_some_and(is_ours) {
             found.extend(
                 entry
                     .file_name()
