@@ -147,6 +147,10 @@ fn container_refused_options(d: &Daemon) {
         (["--network", "host"], "NetworkMode"),
         (["--pid", "host"], "PidMode"),
         (["--device", "/dev/null"], "Devices"),
+        (
+            ["--device", "/dev/kvm"],
+            "nested virtualization is not there",
+        ),
         (["--cpuset-cpus", "0"], "CpusetCpus"),
         (["--storage-opt", "size=1k"], "size"),
     ] {

@@ -11,7 +11,7 @@ pub(crate) fn check(host_config: &HostConfig) -> Result<()> {
     let mode = |mode: &str| mode == "host" || (mode.starts_with("container:") && !joins);
     let kernel = "a virtual machine has a kernel of its own; what runs in one machine can be shared \
                   with --network container:NAME as well";
-    let checks: [(bool, &str, &str); 10] = [
+    let checks: [(bool, &str, &str); 11] = [
         (
             host_config.network_mode == "host",
             "NetworkMode \"host\"",
@@ -28,6 +28,15 @@ pub(crate) fn check(host_config: &HostConfig) -> Result<()> {
         (mode(&host_config.pid_mode), "PidMode", kernel),
         (mode(&host_config.ipc_mode), "IpcMode", kernel),
         (host_config.uts_mode == "host", "UTSMode", kernel),
+        (
+            host_config
+                .devices
+                .iter()
+                .any(|device| device.path_on_host == "/dev/kvm"),
+            "Devices \"/dev/kvm\"",
+            "nested virtualization is not there, as the guest's kernel has no KVM; use --runtime \
+             process to give the container the host's",
+        ),
         (
             !host_config.devices.is_empty(),
             "Devices",

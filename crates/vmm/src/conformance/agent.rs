@@ -5,7 +5,7 @@ use std::ffi::{CString, c_char, c_int, c_long, c_ulong, c_void};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::thread::sleep;
@@ -27,6 +27,9 @@ unsafe extern "C" {
 const FINIT_MODULE: c_long = 313;
 #[cfg(target_arch = "aarch64")]
 const FINIT_MODULE: c_long = 273;
+
+/// `O_NONBLOCK`
+const NONBLOCK: c_int = 0o4000;
 
 const POWER_OFF: c_int = 0x4321_fedc;
 const RESTART: c_int = 0x0123_4567;
@@ -124,6 +127,28 @@ fn random() -> io::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+/// Whether the kernel has said that it is a copy of another, and has made its random numbers anew.
+fn reseeded() -> io::Result<bool> {
+    let mut options = OpenOptions::new();
+    let mut log = options.read(true).custom_flags(NONBLOCK).open("/dev/kmsg")?;
+    let mut record = [0; 8192];
+    loop {
+        match log.read(&mut record) {
+            Ok(0) => return Ok(false),
+            Ok(length) => {
+                let text = String::from_utf8_lossy(&record[..length]);
+                if text.contains("reseeded due to virtual machine fork") {
+                    return Ok(true);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            // Overwritten meanwhile: the next one is there.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// A field of `/proc/meminfo`, in bytes.
 fn memory(field: &str) -> String {
     let all = fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -177,6 +202,10 @@ fn answer(line: &str) -> io::Result<String> {
         "memory" => memory("MemTotal"),
         "free" => memory("MemFree"),
         "generation" => match Path::new("/sys/bus/acpi/drivers/vmgenid").exists() {
+            true => "yes".into(),
+            false => "no".into(),
+        },
+        "reseeded" => match reseeded()? {
             true => "yes".into(),
             false => "no".into(),
         },

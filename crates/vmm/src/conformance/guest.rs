@@ -4,11 +4,12 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
+use super::PATIENCE;
 use crate::machine::Vmm;
 use crate::spec::{Accelerator, Arch, MachineSpec, Shape};
 
@@ -269,7 +270,7 @@ impl Talk {
         Talk(BufReader::new(stream))
     }
 
-    /// Asks, and waits for the answer: at most a minute.
+    /// Asks, and waits for the answer: at most two minutes.
     ///
     /// # Errors
     /// If the stream ends, or the guest is silent.
@@ -285,25 +286,25 @@ impl Talk {
             }
             Ok(line.trim_end().to_owned())
         };
-        tokio::time::timeout(Duration::from_secs(60), exchange).await?
+        tokio::time::timeout(PATIENCE, exchange).await?
     }
 
     /// Asks again and again until the answer suits: for what takes the guest some time.
     ///
     /// # Errors
-    /// As [`Talk::ask`], and the last answer after half a minute.
+    /// As [`Talk::ask`], and the last answer after as long.
     pub async fn until(
         &mut self,
         question: &str,
         suits: impl Fn(&str) -> bool,
     ) -> io::Result<String> {
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         loop {
             let answer = self.ask(question).await?;
             if suits(&answer) {
                 return Ok(answer);
             }
-            if start.elapsed() > Duration::from_secs(30) {
+            if start.elapsed() > PATIENCE {
                 return Err(io::Error::other(format!("{question}: at last {answer:?}")));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -23,7 +23,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::machine::{Machine, Vmm};
 use crate::spec::{Disk, MachineSpec};
@@ -54,6 +54,9 @@ macro_rules! tests {
     };
 }
 use tests;
+
+/// How long anything may take before it counts as never: hosts of tests are shared.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs the tests whose names contain `filter`, and prints what came of each; whether all passed.
 pub async fn run(bench: &Bench<'_>, filter: &str) -> bool {

@@ -55,7 +55,7 @@ impl Server {
             }
         };
         let server = Server { process, socket };
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + super::PATIENCE;
         while !server.socket.exists() {
             assert!(Instant::now() < deadline, "qemu-nbd does not listen");
             std::thread::sleep(Duration::from_millis(5));

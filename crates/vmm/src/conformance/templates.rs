@@ -49,7 +49,9 @@ async fn clones_have_random_numbers_of_their_own(bench: &Bench<'_>) {
         }
         // The kernel learns of its new generation by an interrupt, which is dealt with a moment
         // after the clone begins to run.
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        talk.until("reseeded", |answer| answer == "yes")
+            .await
+            .unwrap();
         let bytes = talk.ask("random").await.unwrap();
         assert_eq!(bytes.len(), 32);
         assert!(seen.insert(bytes.clone()), "{bytes} again");

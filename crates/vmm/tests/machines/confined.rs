@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 use coracle_vmm::conformance::{Guest, Talk};
 use coracle_vmm::{Accelerator, Arch, Machine, MachineSpec, Qemu, Template, Vmm};
 
+/// How long anything may take before it counts as never.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// By this argument this program is a child that starts a machine, and waits to be killed.
 pub(crate) const CHILD: &str = "--child";
 
@@ -151,7 +154,7 @@ pub(crate) fn dies_with_its_parent(dir: &Path) {
         if let Ok(text) = fs::read_to_string(dir.join("pid")) {
             break text.parse().unwrap();
         }
-        assert!(start.elapsed() < Duration::from_secs(60), "no machine came");
+        assert!(start.elapsed() < PATIENCE, "no machine came");
         assert!(parent.try_wait().unwrap().is_none(), "the parent has ended");
         std::thread::sleep(Duration::from_millis(20));
     };
@@ -160,7 +163,7 @@ pub(crate) fn dies_with_its_parent(dir: &Path) {
     parent.wait().unwrap();
     let start = Instant::now();
     while Path::new(&format!("/proc/{pid}/exe")).exists() {
-        assert!(start.elapsed() < Duration::from_secs(2), "{pid} lives on");
+        assert!(start.elapsed() < PATIENCE, "{pid} lives on");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -190,7 +193,6 @@ pub(crate) async fn an_accelerator_is_chosen_and_remembered(
     let chosen = coracle_vmm::choose(qemu, &record, &spec, &ready)
         .await
         .unwrap();
-    assert!(start.elapsed() < Duration::from_secs(6));
     println!(
         "{}: {} ({:?})",
         chosen.accelerator,
@@ -205,12 +207,13 @@ pub(crate) async fn an_accelerator_is_chosen_and_remembered(
     if !Path::new("/dev/kvm").exists() {
         assert_eq!(chosen.accelerator, Accelerator::Tcg);
     }
-    let start = Instant::now();
+    // It is read, not tried again: a machine would have a console.
+    let _ = fs::remove_file(dir.join("probe.console"));
     let again = coracle_vmm::choose(qemu, &record, &spec, &ready)
         .await
         .unwrap();
     assert_eq!(again, chosen);
-    assert!(start.elapsed() < Duration::from_millis(100));
+    assert!(!dir.join("probe.console").exists());
     // What can't be read, or is another boot's, is not believed.
     fs::write(
         &record,
