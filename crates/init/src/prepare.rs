@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use coracle_guest::Failure;
 use coracle_sandbox::{ProcessSandbox, Sandbox, Streams};
@@ -19,16 +20,23 @@ pub(crate) const NOTHING: &str = "coracle-nothing";
 /// The container's name, which no other can have.
 const ID: &str = ".warm";
 
+/// Whether that container ran: a copy of a template has it behind it.
+static RAN: AtomicBool = AtomicBool::new(false);
+
 /// Finds the disks, and runs a container that does nothing, so that everything on its way is in
-/// memory and every thread there.
+/// memory and every thread there. Asked again, it has the next container's helper ready only.
 pub(crate) async fn prepare() -> Result<()> {
-    disks::scan()?;
-    let dir = Path::new(RUN).join(ID);
-    let made = run(&dir).await;
-    fs::remove_dir_all(&dir).during(|| "remove the first container")?;
+    if !RAN.load(Ordering::Relaxed) {
+        disks::scan()?;
+        let dir = Path::new(RUN).join(ID);
+        let made = run(&dir).await;
+        fs::remove_dir_all(&dir).during(|| "remove the first container")?;
+        made?;
+        RAN.store(true, Ordering::Relaxed);
+    }
     ProcessSandbox::prepare().map_err(sandbox)?;
     rustix::fs::sync();
-    made
+    Ok(())
 }
 
 /// A container as the engine makes them.

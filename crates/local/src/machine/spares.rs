@@ -25,9 +25,15 @@ use crate::container::files::blocking;
 use crate::engine::Engine;
 use crate::ident;
 
-/// How long nothing may have been started before a spare is made, which takes a processor for most of a
-/// second: longer than there is between two containers of a script, which is as fast without.
+/// How long nothing may have been started before a spare is made, which takes a processor for half a
+/// second: longer than there is between two containers of a script, whose next start would be slowed.
 const QUIET: Duration = Duration::from_millis(500);
+/// The same where there are [processors enough](ROOM) for that start beside it: shorter than a
+/// container of a script takes to end.
+const BREATH: Duration = Duration::from_millis(20);
+/// So many processors: one for the spare, one for the machine that is being started, and two for what
+/// starts both, and for what runs already.
+const ROOM: u32 = 4;
 /// So many machines that are being started want all processors.
 const RUSH: usize = 2;
 /// How long making one may take.
@@ -83,13 +89,13 @@ impl Spares {
         Starting(self)
     }
 
-    /// Returns when no machine has been started for a while.
-    async fn quiet(&self) {
+    /// Returns when no machine has been started for so long.
+    async fn quiet(&self, pause: Duration) {
         let mut starting = self.starting.subscribe();
         loop {
             // The sender is here: neither fails.
             let _ = starting.wait_for(|count| *count == 0).await;
-            if tokio::time::timeout(QUIET, starting.changed())
+            if tokio::time::timeout(pause, starting.changed())
                 .await
                 .is_err()
             {
@@ -169,6 +175,11 @@ impl Spares {
     }
 }
 
+/// How long nothing may have been started before a spare is made, on a host of so many processors.
+const fn pause(cpus: u32) -> Duration {
+    if cpus < ROOM { QUIET } else { BREATH }
+}
+
 /// Whether machines are copies of the same template.
 fn is_same(one: &MachineConfig, other: &MachineConfig) -> bool {
     one.qemu == other.qemu
@@ -219,7 +230,7 @@ pub(crate) async fn keep(engine: Arc<Engine>) {
                 }
             }
         }
-        spares.quiet().await;
+        spares.quiet(pause(engine.config.host.cpus)).await;
         let made = tokio::select! {
             made = make(&engine, shape) => made,
             // What is half made ends with the link to it.
@@ -347,11 +358,27 @@ mod tests {
         let ((), worked) = tokio::join!(
             async {
                 tokio::task::yield_now().await;
-                spares.quiet().await;
+                spares.quiet(QUIET).await;
             },
             work
         );
         assert!(begun.elapsed() >= worked + QUIET / 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_script_gets_spares_where_there_are_processors() {
+        assert_eq!((pause(1), pause(ROOM - 1)), (QUIET, QUIET));
+        assert_eq!((pause(ROOM), pause(64)), (BREATH, BREATH));
+        let spares = Spares::default();
+        drop(spares.starting());
+        // A container's end, and the next one's creation.
+        let between = Duration::from_millis(60);
+        let soon = |cpus| tokio::time::timeout(between, spares.quiet(pause(cpus)));
+        assert!(soon(ROOM).await.is_ok());
+        assert!(soon(ROOM - 1).await.is_err());
+        // The next start leaves the one that is being made alone.
+        let _next = spares.starting();
+        assert!(tokio::time::timeout(QUIET, spares.rush()).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
