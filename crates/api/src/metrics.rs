@@ -241,7 +241,10 @@ fn resident() -> Option<u64> {
 /// What is told of each container: name, kind, help, and how to have it.
 type Measure = (&'static str, &'static str, &'static str, fn(&Sample) -> f64);
 
-#[allow(clippy::cast_precision_loss)]
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "metrics are floating point numbers"
+)]
 const MEASURES: [Measure; 7] = [
     (
         "coracle_container_cpu_seconds_total",

@@ -369,7 +369,7 @@ mod tests {
         );
         assert!(error(request(Proto::Tcp, None, 0)).contains("container port 0"));
         assert!(error(request(Proto::Tcp, Some(0..=9), 1)).contains("range 0-9"));
-        #[allow(clippy::reversed_empty_ranges)]
+        #[allow(clippy::reversed_empty_ranges, reason = "it is to be refused")]
         let reversed = Some(9..=8);
         assert!(error(request(Proto::Tcp, reversed, 1)).contains("range 9-8"));
     }

@@ -15,7 +15,7 @@ pub(crate) fn parse(text: &str) -> Result<Timestamp> {
         return Ok(time);
     }
     if let Ok(seconds) = text.parse::<f64>() {
-        #[allow(clippy::cast_possible_truncation)]
+        #[allow(clippy::cast_possible_truncation, reason = "milliseconds are enough")]
         return Timestamp::from_millisecond((seconds * 1000.0) as i64).map_err(|_| invalid());
     }
     if let Ok(date) = text.parse::<jiff::civil::Date>() {

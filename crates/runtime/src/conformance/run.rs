@@ -167,7 +167,7 @@ macro_rules! conformance_tests {
 macro_rules! __conformance_tests {
     (($fixture:expr) $($group:ident { $($name:ident)* })*) => {$(
         mod $group {
-            #[allow(unused_imports)]
+            #[allow(unused_imports, reason = "not every fixture is an expression of the module above")]
             use super::*;
             $crate::__conformance_test! { ($fixture) $group $($name)* }
         }

@@ -276,7 +276,7 @@ impl Pod {
     ) -> Result<String> {
         let found = rustix::fs::fstat(&file)
             .map_err(|error| SandboxError::internal(format!("the image's disk: {error}")))?;
-        #[allow(clippy::useless_conversion)]
+        #[allow(clippy::useless_conversion, reason = "architectures have other types")]
         let found = (u64::from(found.st_dev), u64::from(found.st_ino));
         if let Some(image) = images.iter_mut().find(|image| image.file == found) {
             image.users += 1;

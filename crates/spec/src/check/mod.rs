@@ -1,16 +1,22 @@
 //! Options that are refused, by name, before anything is made; and those that only warn.
 
+mod limits;
+mod sysctl;
+mod words;
+
 use std::net::IpAddr;
 
 use coracle_runtime::signal;
 use coracle_runtime::spec::{ContainerConfig, HostConfig};
 
+use limits::{cpu, memory};
+use sysctl::sysctl;
+
+pub use words::{check_mac, exposed_port};
+
 use crate::devices::device_access;
 use crate::process::rlimits;
 use crate::{Host, SecurityOptions, SpecError, capabilities};
-
-/// The least memory a container can have, bytes (Docker's).
-const MIN_MEMORY: i64 = 6 << 20;
 
 /// Checks a configuration as it came from the user. Gives warnings.
 pub fn check(
@@ -187,167 +193,6 @@ fn portable(config: &ContainerConfig, warnings: &mut Vec<String>) -> Result<(), 
     Ok(())
 }
 
-/// Reads `80/tcp`, `80`, or a range of either; gives first, last and protocol.
-pub fn exposed_port(text: &str) -> Result<(u16, u16, &str), SpecError> {
-    let invalid = || SpecError::invalid(format!("invalid port specification: \"{text}\""));
-    let (ports, proto) = text.split_once('/').unwrap_or((text, "tcp"));
-    if !matches!(proto, "tcp" | "udp" | "sctp") {
-        return Err(invalid());
-    }
-    let number = |word: &str| {
-        word.parse::<u16>()
-            .ok()
-            .filter(|n| *n > 0)
-            .ok_or_else(invalid)
-    };
-    let (first, last) = match ports.split_once('-') {
-        Some((first, last)) => (number(first)?, number(last)?),
-        None => (number(ports)?, number(ports)?),
-    };
-    if first > last {
-        Err(invalid())
-    } else {
-        Ok((first, last, proto))
-    }
-}
-
-fn memory(config: &HostConfig, host: &Host, warnings: &mut Vec<String>) -> Result<(), SpecError> {
-    let HostConfig {
-        memory,
-        memory_swap,
-        memory_reservation,
-        ..
-    } = *config;
-    if memory != 0 && memory < MIN_MEMORY {
-        return Err(SpecError::invalid("Minimum memory limit allowed is 6MB"));
-    }
-    if memory > 0 && memory_swap > 0 && memory_swap < memory {
-        return Err(SpecError::invalid(
-            "Minimum memoryswap limit should be larger than memory limit, see usage",
-        ));
-    }
-    if memory == 0 && memory_swap > 0 {
-        return Err(SpecError::invalid(
-            "You should always set the Memory limit when using Memoryswap limit, see usage",
-        ));
-    }
-    if let Some(swappiness) = config.memory_swappiness.filter(|n| *n != -1) {
-        if !(0..=100).contains(&swappiness) {
-            return Err(SpecError::invalid(format!(
-                "Invalid value: {swappiness}, valid memory swappiness range is 0-100"
-            )));
-        }
-        if host.cgroup_v2 {
-            return Err(SpecError::unsupported(
-                "MemorySwappiness",
-                "control groups v2 have none",
-            ));
-        }
-    }
-    if memory_reservation != 0 && memory_reservation < MIN_MEMORY {
-        return Err(SpecError::invalid(
-            "Minimum memory reservation allowed is 6MB",
-        ));
-    }
-    if memory > 0 && memory_reservation > memory {
-        return Err(SpecError::invalid(
-            "Minimum memory limit can not be less than memory reservation limit, see usage",
-        ));
-    }
-    if config.oom_kill_disable == Some(true) {
-        if host.cgroup_v2 {
-            return Err(SpecError::unsupported(
-                "OomKillDisable",
-                "control groups v2 have none",
-            ));
-        }
-        if memory == 0 {
-            warnings.push(
-                "OOM killer is disabled for the container, but no memory limit is set, this can \
-                 result in the system running out of resources."
-                    .to_owned(),
-            );
-        }
-    }
-    if memory > 0 && memory_swap != -1 && !host.swap_accounting {
-        warnings.push(
-            "Your kernel does not support swap limit capabilities or the cgroup is not mounted. \
-             Memory limited without swap."
-                .to_owned(),
-        );
-    }
-    Ok(())
-}
-
-fn cpu(config: &HostConfig, host: &Host) -> Result<(), SpecError> {
-    if config.nano_cpus > 0 && (config.cpu_period > 0 || config.cpu_quota > 0) {
-        let other = if config.cpu_period > 0 {
-            "CPU Period"
-        } else {
-            "CPU Quota"
-        };
-        return Err(SpecError::invalid(format!(
-            "Conflicting options: Nano CPUs and {other} cannot both be set."
-        )));
-    }
-    let most = i64::from(host.cpus.max(1)) * 1_000_000_000;
-    if config.nano_cpus < 0 || config.nano_cpus > most {
-        return Err(SpecError::invalid(format!(
-            "range of CPUs is from 0.01 to {}.00, as there are only {0} CPUs available",
-            host.cpus
-        )));
-    }
-    if config.cpu_shares < 0 {
-        return Err(SpecError::invalid(format!(
-            "invalid CPU shares ({}): value must be a positive integer",
-            config.cpu_shares
-        )));
-    }
-    if config.cpu_period != 0 && !(1_000..=1_000_000).contains(&config.cpu_period) {
-        return Err(SpecError::invalid(
-            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
-        ));
-    }
-    if config.cpu_quota > 0 && config.cpu_quota < 1_000 {
-        return Err(SpecError::invalid(
-            "CPU cfs quota can not be less than 1ms (i.e. 1000)",
-        ));
-    }
-    for (list, name) in [(&config.cpuset_cpus, "cpus"), (&config.cpuset_mems, "mems")] {
-        if !list.is_empty() && !is_set(list) {
-            return Err(SpecError::invalid(format!(
-                "Invalid value {list} for cpuset {name}"
-            )));
-        }
-    }
-    let most = host.cpus.max(1) - 1;
-    if highest(&config.cpuset_cpus).is_some_and(|cpu| cpu > most) {
-        return Err(SpecError::invalid(format!(
-            "Requested CPUs are not available - requested {}, available: 0-{most}",
-            config.cpuset_cpus
-        )));
-    }
-    Ok(())
-}
-
-/// The highest number in a set.
-fn highest(list: &str) -> Option<u32> {
-    list.split([',', '-'])
-        .filter_map(|number| number.parse().ok())
-        .max()
-}
-
-/// Whether it reads as `0-2,5`.
-fn is_set(list: &str) -> bool {
-    list.split(',').all(|part| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        match (first.parse::<u32>(), last.parse::<u32>()) {
-            (Ok(first), Ok(last)) => first <= last && last < 8192,
-            _ => false,
-        }
-    })
-}
-
 fn modes(config: &HostConfig) -> Result<(), SpecError> {
     let joins = |mode: &str| {
         mode.strip_prefix("container:")
@@ -383,47 +228,6 @@ fn modes(config: &HostConfig) -> Result<(), SpecError> {
         sysctl(name, value, host_network, ipc == "host")?;
     }
     Ok(())
-}
-
-/// Only what belongs to a namespace of the container's own (Docker's list).
-fn sysctl(name: &str, value: &str, host_network: bool, host_ipc: bool) -> Result<(), SpecError> {
-    const IPC: [&str; 8] = [
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-    ];
-    let of_host = |namespace: &str| {
-        SpecError::invalid(format!(
-            "sysctl \"{name}\" is not allowed in the host's {namespace} namespace"
-        ))
-    };
-    if name.contains("..") || value.contains('\0') {
-        return Err(SpecError::invalid(format!(
-            "sysctl '{name}' is not allowed"
-        )));
-    }
-    if IPC.contains(&name) || name.starts_with("fs.mqueue.") {
-        return if host_ipc {
-            Err(of_host("ipc"))
-        } else {
-            Ok(())
-        };
-    }
-    if name.starts_with("net.") {
-        return if host_network {
-            Err(of_host("network"))
-        } else {
-            Ok(())
-        };
-    }
-    Err(SpecError::invalid(format!(
-        "sysctl '{name}' is not allowed: it does not belong to a namespace"
-    )))
 }
 
 fn restart(config: &HostConfig) -> Result<(), SpecError> {
@@ -481,25 +285,6 @@ fn names(config: &HostConfig) -> Result<(), SpecError> {
         }
     }
     Ok(())
-}
-
-/// Checks a MAC address: six octets.
-pub fn check_mac(mac: &str) -> Result<[u8; 6], SpecError> {
-    let invalid = || SpecError::invalid(format!("invalid MAC address: {mac}"));
-    let mut octets = [0; 6];
-    let mut parts = mac.split([':', '-']);
-    for octet in &mut octets {
-        let part = parts
-            .next()
-            .filter(|part| part.len() == 2)
-            .ok_or_else(invalid)?;
-        *octet = u8::from_str_radix(part, 16).map_err(|_| invalid())?;
-    }
-    if parts.next().is_some() {
-        Err(invalid())
-    } else {
-        Ok(octets)
-    }
 }
 
 #[cfg(test)]
@@ -602,23 +387,5 @@ mod tests {
             }),
             "can't create 'AutoRemove' container with restart policy"
         );
-    }
-
-    #[test]
-    fn sysctls_belong_to_namespaces() {
-        assert!(sysctl("net.core.somaxconn", "1", false, false).is_ok());
-        assert!(sysctl("net.core.somaxconn", "1", true, false).is_err());
-        assert!(sysctl("kernel.shmmax", "1", false, false).is_ok());
-        assert!(sysctl("kernel.panic", "1", false, false).is_err());
-        assert!(sysctl("net.../../kernel.panic", "1", false, false).is_err());
-    }
-
-    #[test]
-    fn ports() {
-        assert_eq!(exposed_port("80").unwrap(), (80, 80, "tcp"));
-        assert_eq!(exposed_port("80-82/udp").unwrap(), (80, 82, "udp"));
-        for bad in ["", "0", "80/x", "82-80", "65536", "-1"] {
-            assert!(exposed_port(bad).is_err(), "{bad}");
-        }
     }
 }
