@@ -215,3 +215,46 @@ mod held {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn who_is_traced_goes_on_with_what_it_did() {
+        let mut child = Command::new("sh")
+            .args(["-c", "sleep 1 & read line; wait $! && exit 7"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = child.id() as i32;
+        let mut traced = 0;
+        for _ in 0..50 {
+            // One that has not begun to wait yet has no thread for it.
+            traced += i32::from(discard(pid, 0x1000..0x1000).is_ok());
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        assert!(traced > 0);
+        drop(child.stdin.take());
+        // The end of its input makes `read` fail, which is no matter.
+        assert_eq!(child.wait().unwrap().code(), Some(7));
+        assert!(discard(pid, 0x1000..0x1000).is_err());
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_is_told() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = child.id() as i32;
+        let refused = loop {
+            match discard(pid, 0x1001..0x2001) {
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => break true,
+                Err(_) => std::thread::sleep(std::time::Duration::from_millis(2)),
+                Ok(()) => break false,
+            }
+        };
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(refused);
+    }
+}

@@ -123,6 +123,8 @@ async fn say(qmp: &Qmp, line: &str) -> Result<()> {
 
 async fn shed(qmp: &Qmp, pid: i32, size: u64, before: &Translated, memory: &Memory) -> Result<()> {
     let pages = code(pid, size)?;
+    // Where that is not allowed nothing is to be forgotten in vain.
+    discard(pid, pages.start..pages.start).await?;
     let (ours, theirs) = channel()?;
     let fd = json!({"fdname": DEBUGGER});
     qmp.run_with("getfd", fd, Some(theirs.as_fd())).await?;
@@ -144,9 +146,7 @@ async fn shed(qmp: &Qmp, pid: i32, size: u64, before: &Translated, memory: &Memo
         let stepped = tokio::time::timeout(STEP, stepped).await;
         stepped.unwrap_or_else(|_| Err(Error::Timeout("a step of the guest's".into())))?;
         forgotten(qmp, before).await?;
-        let discarded = tokio::task::spawn_blocking(move || trace::discard(pid, pages)).await;
-        let discarded = discarded.unwrap_or_else(|error| Err(error.into()));
-        discarded.map_err(Error::io("discarding translated code"))
+        discard(pid, pages).await
     }
     .await;
     // Whatever came of it. A machine that still runs must not stop at the step that it was to make.
@@ -157,6 +157,12 @@ async fn shed(qmp: &Qmp, pid: i32, size: u64, before: &Translated, memory: &Memo
     let gone = json!({"id": DEBUGGER});
     let _it_has_gone = qmp.run("chardev-remove", gone).await;
     done.and(left)
+}
+
+async fn discard(pid: i32, pages: Range<u64>) -> Result<()> {
+    let discarded = tokio::task::spawn_blocking(move || trace::discard(pid, pages)).await;
+    let discarded = discarded.unwrap_or_else(|error| Err(error.into()));
+    discarded.map_err(Error::io("discarding translated code"))
 }
 
 /// Waits until QEMU has nothing translated any more, which it hasn't while the machine stands still.
