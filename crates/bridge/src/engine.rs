@@ -53,12 +53,18 @@ impl Engine {
             .as_ref()
             .map_or_else(|error| error.status() == Some(501), |_| true);
         let kernels = kernels.is_ok();
+        // Its own may be behind a bridge as well.
+        let secrets = coracle && client.native().secrets().await.is_ok();
         let engine = Self {
             minor,
             podman,
             coracle,
             platform: format!("{}/{}", version.os, version.arch),
-            capabilities: capabilities(podman, kernels, &info),
+            capabilities: Capabilities {
+                kernels,
+                secrets,
+                ..capabilities(podman, &info)
+            },
             ahead: ahead(&info.system_time, before, after),
         };
         Ok((client, engine))
@@ -94,7 +100,7 @@ fn is_podman(version: &VersionResponse) -> bool {
     components.any(|component| component.name == "Podman Engine")
 }
 
-fn capabilities(podman: bool, kernels: bool, info: &InfoResponse) -> Capabilities {
+fn capabilities(podman: bool, info: &InfoResponse) -> Capabilities {
     Capabilities {
         // Without control groups nothing can be frozen.
         pause: info.cgroup_driver != "none",
@@ -114,7 +120,7 @@ fn capabilities(podman: bool, kernels: bool, info: &InfoResponse) -> Capabilitie
         // Docker's are a swarm's.
         secrets: false,
         health: true,
-        kernels,
+        kernels: false,
         vm: info.runtimes.contains_key("vm"),
     }
 }

@@ -214,6 +214,8 @@ fn kind(word: &str) -> Option<EventKind> {
         EventKind::Image,
         EventKind::Network,
         EventKind::Volume,
+        EventKind::Secret,
+        EventKind::Config,
         EventKind::Daemon,
     ]
     .into_iter()

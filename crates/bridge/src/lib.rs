@@ -29,6 +29,7 @@ mod names;
 mod networks;
 mod options;
 mod runtime;
+mod secrets;
 mod stats;
 mod streams;
 mod system;

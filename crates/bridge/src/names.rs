@@ -41,6 +41,15 @@ pub(crate) fn network(name: &str) -> Result<&str> {
     }
 }
 
+/// A secret's or config's name or id; `what` says which.
+pub(crate) fn secret<'a>(what: &str, name: &'a str) -> Result<&'a str> {
+    if is_one_part(name) {
+        Ok(name)
+    } else {
+        Err(RuntimeError::NotFound(format!("{what} {name} not found")))
+    }
+}
+
 /// A volume's name.
 pub(crate) fn volume(name: &str) -> Result<&str> {
     if is_one_part(name) {

@@ -20,6 +20,7 @@ use coracle_runtime::io::{
 };
 use coracle_runtime::kernel::{Kernel, KernelSpec};
 use coracle_runtime::network::{ConnectRequest, Network, NetworkSpec};
+use coracle_runtime::secret::{Config, Secret, SecretSpec, SecretUpdate};
 use coracle_runtime::spec::ContainerSpec;
 use coracle_runtime::stats::Stats;
 use coracle_runtime::system::{DiskUsage, Info, Version};
@@ -212,6 +213,18 @@ hand_on! {
     async fn create_volume(&self, spec: VolumeSpec) -> Result<Volume>;
     async fn remove_volume(&self, name: &str, force: bool) -> Result<()>;
     async fn prune_volumes(&self, filters: &Filters) -> Result<Pruned>;
+
+    async fn list_secrets(&self) -> Result<Vec<Secret>>;
+    async fn inspect_secret(&self, name: &str) -> Result<Secret>;
+    async fn create_secret(&self, spec: SecretSpec) -> Result<String>;
+    async fn update_secret(&self, name: &str, update: SecretUpdate) -> Result<()>;
+    async fn remove_secret(&self, name: &str) -> Result<()>;
+    async fn rotate_secret_key(&self) -> Result<usize>;
+    async fn list_configs(&self) -> Result<Vec<Config>>;
+    async fn inspect_config(&self, name: &str) -> Result<Config>;
+    async fn create_config(&self, spec: SecretSpec) -> Result<String>;
+    async fn update_config(&self, name: &str, update: SecretUpdate) -> Result<()>;
+    async fn remove_config(&self, name: &str) -> Result<()>;
 
     async fn list_kernels(&self) -> Result<Vec<Kernel>>;
     async fn inspect_kernel(&self, name: &str) -> Result<Kernel>;

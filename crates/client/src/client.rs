@@ -296,6 +296,13 @@ impl Client {
         Ok(answer.1)
     }
 
+    /// A `PATCH` of JSON, answered by whatever.
+    pub(crate) async fn patch_body<B: Serialize>(&self, query: &Query, body: &B) -> Result<Bytes> {
+        let (headers, body) = json_body(query, body)?;
+        let answer = self.whole(Method::PATCH, query, headers, body).await?;
+        Ok(answer.1)
+    }
+
     /// A `POST` of JSON, answered by JSON.
     pub async fn post_json<B: Serialize, T: DeserializeOwned>(
         &self,

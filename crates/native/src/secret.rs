@@ -136,6 +136,54 @@ impl From<domain::Config> for Config {
     }
 }
 
+impl From<Secret> for domain::Secret {
+    fn from(secret: Secret) -> Self {
+        Self {
+            id: secret.id,
+            name: secret.name,
+            labels: secret.labels,
+            version: secret.version,
+            created: secret.created_at,
+            updated: secret.updated_at,
+        }
+    }
+}
+
+impl Config {
+    /// What it is of; none where its value is no base64.
+    pub fn config(self) -> Option<domain::Config> {
+        let data = STANDARD.decode(&self.base64).ok()?;
+        let about = domain::Secret {
+            id: self.id,
+            name: self.name,
+            labels: self.labels,
+            version: self.version,
+            created: self.created_at,
+            updated: self.updated_at,
+        };
+        Some(domain::Config { about, data })
+    }
+}
+
+impl From<domain::SecretSpec> for SecretCreate {
+    fn from(spec: domain::SecretSpec) -> Self {
+        Self {
+            name: spec.name,
+            base64: STANDARD.encode(spec.data.expose()),
+            labels: spec.labels,
+        }
+    }
+}
+
+impl From<domain::SecretUpdate> for Relabel {
+    fn from(update: domain::SecretUpdate) -> Self {
+        Self {
+            version: update.version,
+            labels: update.labels,
+        }
+    }
+}
+
 impl SecretCreate {
     /// What is to be made; none where the value is no base64.
     pub fn spec(self) -> Option<domain::SecretSpec> {

@@ -55,6 +55,11 @@ impl Native<'_> {
         self.client.post_body(query, body).await.map(drop)
     }
 
+    /// A change, whose answer says nothing but that it was done.
+    async fn patch<B: Serialize>(&self, query: &Query, body: &B) -> Result<()> {
+        self.client.patch_body(query, body).await.map(drop)
+    }
+
     async fn delete(&self, query: &Query) -> Result<()> {
         self.client.bytes(Method::DELETE, query).await.map(drop)
     }

@@ -1,6 +1,6 @@
 //! Secrets and configs.
 
-use coracle_native::secret::{Config, Made, Rotated, Secret, SecretCreate};
+use coracle_native::secret::{Config, Made, Relabel, Rotated, Secret, SecretCreate};
 use http::Method;
 
 use super::{Native, named, path};
@@ -10,6 +10,16 @@ impl Native<'_> {
     /// Lists secrets, without their values.
     pub async fn secrets(&self) -> Result<Vec<Secret>> {
         self.all(&path("/secrets")).await
+    }
+
+    /// One of them, by id, name, or a prefix of its id that fits only one.
+    pub async fn secret(&self, name: &str) -> Result<Secret> {
+        self.get(&named("/secrets/", name, "")).await
+    }
+
+    /// Changes its labels.
+    pub async fn update_secret(&self, name: &str, labels: &Relabel) -> Result<()> {
+        self.patch(&named("/secrets/", name, ""), labels).await
     }
 
     /// Makes one; gives its id.
@@ -26,6 +36,16 @@ impl Native<'_> {
     /// Lists configs, with their values.
     pub async fn configs(&self) -> Result<Vec<Config>> {
         self.all(&path("/configs")).await
+    }
+
+    /// One of them, found as a secret is.
+    pub async fn config(&self, name: &str) -> Result<Config> {
+        self.get(&named("/configs/", name, "")).await
+    }
+
+    /// Changes its labels.
+    pub async fn update_config(&self, name: &str, labels: &Relabel) -> Result<()> {
+        self.patch(&named("/configs/", name, ""), labels).await
     }
 
     /// Makes one; gives its id.
