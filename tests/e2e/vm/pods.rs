@@ -21,11 +21,11 @@ fn pods() {
         pod_single_container, pod_options, pod_multiple_containers, pod_concurrent_containers,
         pod_exec_in_container, pod_container_hostname, pod_stop_container_idempotency,
         pod_container_statistics, pod_memory_events_oom_kill,
-        pod_container_independent_resource_limits, pod_container_filesystem_isolation,
-        pod_container_pid_namespace_isolation, pod_shared_pid_namespace,
-        pod_multiple_containers_different_dns_and_hosts, pod_level_dns_and_hosts, pod_ipv6_address,
-        pod_use_init, pod_refused, pod_volumes, pod_shared_memory,
-        pod_unix_socket_into_guest_symlink, pod_files, pod_restart,
+        pod_container_independent_resource_limits, pod_processors,
+        pod_container_filesystem_isolation, pod_container_pid_namespace_isolation,
+        pod_shared_pid_namespace, pod_multiple_containers_different_dns_and_hosts,
+        pod_level_dns_and_hosts, pod_ipv6_address, pod_use_init, pod_refused, pod_volumes,
+        pod_shared_memory, pod_unix_socket_into_guest_symlink, pod_files, pod_restart,
         pod_outlives_its_first_container, pod_of_a_member, pod_networks_come_and_go,
     ]);
 }
@@ -277,6 +277,41 @@ fn pod_container_independent_resource_limits(d: &Daemon) {
     assert_eq!(two.exec("cat /sys/fs/cgroup/cpu.max"), "50000 100000");
     let more = pod.run(&["-m", "8g"], "true").code(125);
     more.mentions("bytes of memory: a limit of 8589934592 is more than that");
+}
+
+/// A member's limit may be above what the machine began with; what it got stays with the pod.
+fn pod_processors(d: &Daemon) {
+    let host = std::thread::available_parallelism().map_or(1, usize::from);
+    if host < 4 {
+        eprintln!("skipped: this host has less than four processors");
+        return;
+    }
+    let pod = Pod::new(d, &["--cpus", "1"]);
+    let quota = || {
+        let text = d.cgroup_file(&pod.first, "cpu/cpu.cfs_quota_us", "cpu.max");
+        text.split(' ').next().unwrap_or_default().to_owned()
+    };
+    let has = |guest: &Guest, all: &str| {
+        wait_until("the pod has its processors", || guest.exec("nproc") == all);
+    };
+    assert_eq!(pod.first.exec("nproc"), "1");
+    let member = pod.member(&["--cpus", "2"]);
+    has(&pod.first, "2");
+    assert_eq!(quota(), "300000");
+    d.ok(&["update", "--cpus", "3", &member]);
+    has(&member, "3");
+    assert_eq!(quota(), "400000");
+    assert_eq!(member.exec("cat /sys/fs/cgroup/cpu.max"), "300000 100000");
+    d.ok(&["update", "--cpus", "0.5", &member]);
+    assert_eq!(member.exec("cat /sys/fs/cgroup/cpu.max"), "50000 100000");
+    if host > 4 {
+        let refused = d.fails(1, &["update", "--cpus", "5", &member]);
+        refused.says("no more than 4 processors");
+    }
+    // Its owner's shim keeps the machine.
+    d.ok(&["stop", "-t", "0", &pod.first]);
+    d.ok(&["update", "--cpus", "4", &member]);
+    has(&member, "4");
 }
 
 fn pod_container_filesystem_isolation(d: &Daemon) {

@@ -188,6 +188,7 @@ impl VmSandbox {
         if !place.is_member {
             idle::watch(&place.machine, agent.clone());
         }
+        let cpus = Arc::new(AtomicU32::new(self.machine.cpus));
         let running = async {
             if place.is_member {
                 // Not with all the rest: nobody else in the machine is to wait for the disks.
@@ -228,7 +229,8 @@ impl VmSandbox {
             let mounted = volumes.enter(&own).await?;
             held.clone_from(&own);
             volumes::refer(&mut plan.config.spec, &mounted)?;
-            self.open_pod(&place, volumes.clone()).map(Some)
+            let pod = self.open_pod(&place, volumes.clone(), cpus.clone());
+            pod.map(Some)
         }
         .await;
         let (pod, running) = match running {
@@ -238,7 +240,7 @@ impl VmSandbox {
         self.lock().running = Some(Running {
             is_member: place.is_member,
             memory: place.memory,
-            cpus: Arc::new(AtomicU32::new(self.machine.cpus)),
+            cpus,
             machine: place.machine,
             agent: place.agent,
             interfaces: Arc::new(tokio::sync::Mutex::new(plan.interfaces)),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -132,15 +133,23 @@ impl VmSandbox {
     }
 
     /// Lets others join.
-    pub(super) fn open_pod(&self, place: &Place, volumes: Arc<Volumes>) -> Result<Arc<Pod>> {
+    pub(super) fn open_pod(
+        &self,
+        place: &Place,
+        volumes: Arc<Volumes>,
+        cpus: Arc<AtomicU32>,
+    ) -> Result<Arc<Pod>> {
         let owner = pod::Owner {
             volumes,
             container: self.config.id.clone(),
             machine: place.machine.clone(),
             agent: place.agent.clone(),
             memory: place.memory.clone(),
+            config: self.machine.clone(),
+            cpus,
         };
-        let pod = Pod::open(&self.machine.pod, owner, &self.machine.image);
+        let cgroup = self.lock().cgroup.clone();
+        let pod = Pod::open(&self.machine.pod, owner, cgroup, &self.machine.image);
         pod.map_err(|error| {
             let path = self.machine.pod.display();
             SandboxError::internal(format!("cannot listen on {path}: {error}"))
@@ -160,6 +169,7 @@ impl VmSandbox {
                 match self.hand_over(&running).await {
                     Ok(()) => {
                         let cgroup = self.rename(&running, cgroup).await;
+                        pod.moved(cgroup.clone());
                         self.lock().kept = Some(Kept {
                             running: running.idle(self.machine.emulator.is_some()),
                             cgroup,

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use coracle_cgroup::Cgroup;
+use coracle_guest::Agent;
 use coracle_task::ErrorKind;
 use coracle_task::MachineConfig;
 use oci_spec::runtime::LinuxResources;
@@ -11,6 +12,7 @@ use super::Running;
 use super::cgroup;
 use super::from_guest;
 use super::machine;
+use super::pod;
 use crate::Result;
 use crate::SandboxError;
 
@@ -47,7 +49,7 @@ pub(crate) async fn update(
 ) -> Result<()> {
     let mut memory = running.memory.lock().await;
     if running.is_member {
-        return update_member(running, id, *memory, resources).await;
+        return update_member(running, id, config, *memory, resources).await;
     }
     let before = Size {
         memory: *memory,
@@ -77,10 +79,11 @@ pub(crate) async fn update(
     Ok(())
 }
 
-/// The same in another's machine, which stays as it is.
+/// The same in another's machine, which keeps its memory, but gets more processors.
 async fn update_member(
     running: &Running,
     id: &str,
+    config: &MachineConfig,
     memory: u64,
     resources: &LinuxResources,
 ) -> Result<()> {
@@ -91,8 +94,38 @@ async fn update_member(
         );
         return Err(SandboxError::new(ErrorKind::Unsupported, message));
     }
+    if let Some(wanted) = processors(resources) {
+        pod::grow(&config.pod, id, wanted).await?;
+    }
     let updated = running.agent.update(id, resources).await;
     updated.map_err(from_guest)
+}
+
+/// Gives a machine processors for a container that has joined it, if it has fewer.
+pub(crate) async fn grow_for_member(
+    owner: &pod::Owner,
+    cgroup: Option<&Cgroup>,
+    wanted: u32,
+) -> Result<()> {
+    let memory = owner.memory.lock().await;
+    let before = owner.cpus.load(Ordering::Relaxed);
+    if wanted <= before {
+        return Ok(());
+    }
+    refuse_more(&owner.config, wanted)?;
+    let size = |cpus| Size {
+        memory: *memory,
+        cpus,
+    };
+    limit_host(&owner.config, cgroup, size(wanted)).await?;
+    if let Err(error) = set_cpus(&owner.agent, wanted).await {
+        if let Err(error) = limit_host(&owner.config, cgroup, size(before)).await {
+            machine::complain(&error);
+        }
+        return Err(error);
+    }
+    owner.cpus.store(wanted, Ordering::Relaxed);
+    Ok(())
 }
 
 /// Gives the machine more, and its VMM as much of this host's. On an error it has what it had.
@@ -112,7 +145,7 @@ async fn grow(
             set_memory(running, wanted.memory).await?;
         }
         if wanted.cpus > before.cpus {
-            set_cpus(running, wanted.cpus).await?;
+            set_cpus(&running.agent, wanted.cpus).await?;
         }
         Ok(())
     };
@@ -140,7 +173,7 @@ async fn shrink(
         done.push(set_memory(running, wanted.memory).await);
     }
     if wanted.cpus < before.cpus {
-        done.push(set_cpus(running, wanted.cpus).await);
+        done.push(set_cpus(&running.agent, wanted.cpus).await);
     }
     if done.iter().all(Result::is_ok) {
         done.push(limit_host(config, cgroup, wanted).await);
@@ -168,8 +201,8 @@ async fn set_memory(running: &Running, bytes: u64) -> Result<()> {
     })
 }
 
-async fn set_cpus(running: &Running, cpus: u32) -> Result<()> {
-    let set = running.agent.set_processors(cpus).await;
+async fn set_cpus(agent: &Agent, cpus: u32) -> Result<()> {
+    let set = agent.set_processors(cpus).await;
     set.map_err(|error| {
         let message = format!("cannot give the virtual machine {cpus} processors: {error}");
         SandboxError::new(ErrorKind::Unsupported, message)
@@ -184,25 +217,40 @@ fn limit(resources: &LinuxResources) -> Option<u64> {
 
 /// How many processors its limit needs, if it has one; refuses more than the machine can be given.
 fn cpus(config: &MachineConfig, resources: &LinuxResources) -> Result<Option<u32>> {
-    let cpu = resources.cpu().as_ref();
-    let quota = cpu.and_then(|cpu| cpu.quota()).unwrap_or_default();
-    let Some(quota) = u64::try_from(quota).ok().filter(|quota| *quota > 0) else {
-        return Ok(None);
-    };
-    let period = cpu.and_then(|cpu| cpu.period()).unwrap_or(100_000).max(1);
+    let wanted = processors(resources);
+    if let Some(wanted) = wanted {
+        refuse_more(config, wanted)?;
+    }
+    Ok(wanted)
+}
+
+/// How many of this host's processors a limit needs, if there is one.
+pub(crate) fn processors(resources: &LinuxResources) -> Option<u32> {
+    let cpu = resources.cpu().as_ref()?;
+    let quota = u64::try_from(cpu.quota()?)
+        .ok()
+        .filter(|quota| *quota > 0)?;
+    let period = cpu.period().unwrap_or(100_000).max(1);
     let host = std::thread::available_parallelism().map_or(1, usize::from);
     let wanted = quota.div_ceil(period).min(host as u64);
-    let most = config.max_cpus.max(config.cpus);
-    match u32::try_from(wanted) {
-        Ok(wanted) if wanted <= most => Ok(Some(wanted)),
-        _ => {
-            let message = format!(
-                "the virtual machine gets no more than {most} processors while it runs: stop the \
-                 container, update it, and start it again"
-            );
-            Err(SandboxError::new(ErrorKind::Unsupported, message))
-        }
+    Some(u32::try_from(wanted).unwrap_or(u32::MAX))
+}
+
+/// How many processors a machine can be given while it runs.
+pub(crate) fn most(config: &MachineConfig) -> u32 {
+    config.max_cpus.max(config.cpus)
+}
+
+fn refuse_more(config: &MachineConfig, wanted: u32) -> Result<()> {
+    let most = most(config);
+    if wanted <= most {
+        return Ok(());
     }
+    let message = format!(
+        "the virtual machine gets no more than {most} processors while it runs: stop the container, \
+         update it, and start it again"
+    );
+    Err(SandboxError::new(ErrorKind::Unsupported, message))
 }
 
 #[cfg(test)]

@@ -11,12 +11,15 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+use coracle_cgroup::Cgroup;
 use coracle_guest::Agent;
 use coracle_guest::Channel;
 use coracle_guest::Direction;
 use coracle_task::ErrorKind;
+use coracle_task::MachineConfig;
 use coracle_vmm::Disk;
 use coracle_vmm::Machine;
 use coracle_vmm::Slot;
@@ -33,6 +36,7 @@ use crate::Result;
 use crate::SandboxError;
 use crate::vm::from_guest;
 use crate::vm::from_vmm;
+use crate::vm::resize;
 use crate::vm::volumes::Mounted;
 use crate::vm::volumes::Volumes;
 
@@ -53,11 +57,17 @@ pub(crate) struct Owner {
     pub(crate) memory: Arc<tokio::sync::Mutex<u64>>,
     /// The disks of servers that it has.
     pub(crate) volumes: Arc<Volumes>,
+    /// What it was made of.
+    pub(crate) config: MachineConfig,
+    /// How many processors it uses; changed with `memory` held.
+    pub(crate) cpus: Arc<AtomicU32>,
 }
 
 /// A machine and those who joined it.
 pub(crate) struct Pod {
     owner: Owner,
+    /// The control group that the VMM is in, if it has one.
+    cgroup: Mutex<Option<Cgroup>>,
     members: watch::Sender<Members>,
     /// Images that are plugged in; the lock is held while disks come and go.
     images: tokio::sync::Mutex<Vec<Image>>,
@@ -98,7 +108,12 @@ struct Admitted {
 
 impl Pod {
     /// Lets others join by this socket, which is made; `image` is the disk in the machine's root slot.
-    pub(crate) fn open(socket: &Path, owner: Owner, image: &Path) -> io::Result<Arc<Self>> {
+    pub(crate) fn open(
+        socket: &Path,
+        owner: Owner,
+        cgroup: Option<Cgroup>,
+        image: &Path,
+    ) -> io::Result<Arc<Self>> {
         let root = fs::metadata(image)?;
         let listener = coracle_task::listen(socket)?;
         fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
@@ -106,6 +121,7 @@ impl Pod {
         let listener = UnixListener::from_std(listener)?;
         let pod = Arc::new(Self {
             owner,
+            cgroup: Mutex::new(cgroup),
             members: watch::Sender::new(Members::default()),
             images: tokio::sync::Mutex::new(vec![Image {
                 file: (root.dev(), root.ino()),
@@ -117,6 +133,11 @@ impl Pod {
         });
         tokio::spawn(pod.clone().accept(listener));
         Ok(pod)
+    }
+
+    /// The VMM is in another control group now.
+    pub(crate) fn moved(&self, cgroup: Option<Cgroup>) {
+        *lock(&self.cgroup) = cgroup;
     }
 
     /// Whether anybody is in.
@@ -182,6 +203,14 @@ impl Pod {
             let error = SandboxError::state("the virtual machine to be joined is ending");
             return refuse(&control, error).await;
         };
+        if join.grows {
+            match self.grow(&join).await {
+                // Who asked may be gone.
+                Ok(()) => drop(wire::send(&control, &Answer::Grown, &[]).await),
+                Err(error) => refuse(&control, error).await,
+            }
+            return;
+        }
         match self.admit(&join, fds).await {
             Ok((admitted, theirs)) => {
                 let welcome = Answer::Welcome(Welcome {
@@ -207,13 +236,17 @@ impl Pod {
         }
     }
 
+    /// Gives the machine the processors that a member wants.
+    async fn grow(&self, join: &Join) -> Result<()> {
+        check_version(join)?;
+        let cgroup = lock(&self.cgroup).clone();
+        let wanted = join.cpus.unwrap_or_default();
+        resize::grow_for_member(&self.owner, cgroup.as_ref(), wanted).await
+    }
+
     /// Plugs the disks of a member in, and makes its stream; with the member's end of it.
     async fn admit(&self, join: &Join, fds: Vec<OwnedFd>) -> Result<(Admitted, OwnedFd)> {
-        if join.version != wire::VERSION {
-            return Err(SandboxError::state(
-                "the virtual machine to be joined was started by another version; start its container anew",
-            ));
-        }
+        check_version(join)?;
         let memory = *self.owner.memory.lock().await;
         if let Some(limit) = join.memory
             && limit > i64::try_from(memory).unwrap_or(i64::MAX)
@@ -258,6 +291,15 @@ impl Pod {
                 return Err(error);
             }
         };
+        // A limit that is above the machine's processors holds as well: it gets what there is.
+        let cpus = join
+            .cpus
+            .unwrap_or_default()
+            .min(resize::most(&self.owner.config));
+        let cgroup = lock(&self.cgroup).clone();
+        if let Err(error) = resize::grow_for_member(&self.owner, cgroup.as_ref(), cpus).await {
+            crate::vm::machine::complain(&error);
+        }
         let admitted = Admitted {
             stream: ours,
             channel,
@@ -341,6 +383,15 @@ impl Pod {
             let _ = tokio::time::timeout(PATIENCE, session).await;
         }
     }
+}
+
+fn check_version(join: &Join) -> Result<()> {
+    if join.version == wire::VERSION {
+        return Ok(());
+    }
+    Err(SandboxError::state(
+        "the virtual machine to be joined was started by another version; start its container anew",
+    ))
 }
 
 async fn closed(members: &mut watch::Receiver<Members>) {

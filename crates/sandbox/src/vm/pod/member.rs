@@ -20,6 +20,7 @@ use coracle_vmm::MacAddr;
 use coracle_vmm::Machine;
 use coracle_vmm::Nic;
 use coracle_vmm::Template;
+use oci_spec::runtime::LinuxResources;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -32,6 +33,7 @@ use crate::Result;
 use crate::SandboxError;
 use crate::vm::from_vmm;
 use crate::vm::from_young_guest;
+use crate::vm::resize;
 use crate::vm::volumes;
 use crate::vm::volumes::Mounted;
 
@@ -75,6 +77,8 @@ pub(crate) async fn join(
         container: task.id.clone(),
         memory: limit(task),
         volumes: volumes::wanted(&task.spec),
+        cpus: limits(task).and_then(resize::processors),
+        grows: false,
     };
     let file = |disk| Disk::file(disk).map_err(from_vmm);
     let disks = [file(&image)?.as_fd(), file(&layer)?.as_fd()];
@@ -84,6 +88,7 @@ pub(crate) async fn join(
     let (answer, mut fds) = answer.map_err(gone)?;
     let welcome = match answer {
         Answer::Welcome(welcome) => welcome,
+        Answer::Grown => return Err(gone(io::ErrorKind::InvalidData.into())),
         Answer::Refused { kind, message } => return Err(SandboxError::new(kind, message)),
     };
     // Kept also for one whose owner has ended since, and left the name to somebody else.
@@ -119,8 +124,38 @@ pub(crate) async fn join(
 
 /// The container's memory limit in bytes.
 fn limit(task: &TaskConfig) -> Option<i64> {
-    let resources = task.spec.linux().as_ref()?.resources().as_ref()?;
-    resources.memory().as_ref()?.limit()
+    limits(task)?.memory().as_ref()?.limit()
+}
+
+fn limits(task: &TaskConfig) -> Option<&LinuxResources> {
+    task.spec.linux().as_ref()?.resources().as_ref()
+}
+
+/// Has the machine that a container is in given so many processors, if it has fewer. `socket` is the
+/// container's own name of the owner's.
+pub(crate) async fn grow(socket: &Path, container: &str, cpus: u32) -> Result<()> {
+    let gone = |error: io::Error| {
+        SandboxError::state(format!(
+            "the virtual machine of the pod does not answer: {error}"
+        ))
+    };
+    let stream = coracle_task::connect_stream(socket).await.map_err(gone)?;
+    let request = Join {
+        version: wire::VERSION,
+        container: container.into(),
+        memory: None,
+        volumes: Vec::new(),
+        cpus: Some(cpus),
+        grows: true,
+    };
+    wire::send(&stream, &request, &[]).await.map_err(gone)?;
+    let answer = tokio::time::timeout(PATIENCE, wire::receive::<Answer>(&stream)).await;
+    let answer = answer.map_err(|_| gone(io::ErrorKind::TimedOut.into()))?;
+    match answer.map_err(gone)?.0 {
+        Answer::Grown => Ok(()),
+        Answer::Welcome(_) => Err(gone(io::ErrorKind::InvalidData.into())),
+        Answer::Refused { kind, message } => Err(SandboxError::new(kind, message)),
+    }
 }
 
 /// A machine that is another's. Dropping it leaves it.

@@ -23,6 +23,7 @@ mod wire;
 
 pub(crate) use host::Owner;
 pub(crate) use host::Pod;
+pub(crate) use member::grow;
 pub(crate) use member::join;
 pub(crate) use refer::is_reference;
 pub(crate) use refer::resolve;

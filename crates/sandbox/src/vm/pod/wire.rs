@@ -25,7 +25,7 @@ use crate::vm::volumes::Mounted;
 use crate::vm::volumes::Volume;
 
 /// Changes with any message.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// The longest message in bytes; a shorter one is sent at once or not at all.
 const MAX_MESSAGE: usize = 64 << 10;
@@ -42,6 +42,12 @@ pub(super) struct Join {
     pub(super) memory: Option<i64>,
     /// The disks of servers that it wants.
     pub(super) volumes: Vec<Volume>,
+    /// The processors that its limit needs.
+    #[serde(default)]
+    pub(super) cpus: Option<u32>,
+    /// It is in already, and only wants the processors: nothing else counts.
+    #[serde(default)]
+    pub(super) grows: bool,
 }
 
 /// What the owner answers.
@@ -49,6 +55,8 @@ pub(super) struct Join {
 pub(super) enum Answer {
     /// With the stream to the agent.
     Welcome(Welcome),
+    /// The machine has the processors.
+    Grown,
     Refused {
         kind: ErrorKind,
         message: String,
@@ -174,6 +182,8 @@ mod tests {
             container: "x".into(),
             memory: None,
             volumes: Vec::new(),
+            cpus: None,
+            grows: false,
         };
         let fds = [file.as_fd(), file.as_fd()];
         send(&one, &message, &fds).await.unwrap();
