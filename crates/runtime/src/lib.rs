@@ -2,7 +2,7 @@
 //!
 //! **Owns** the [`Runtime`] trait, the types that cross it, [`RuntimeError`], [`Capabilities`], the
 //! [event bus](event::EventBus), the rules that every conformer keeps ([filters](filter), [restart
-//! policies](restart), [health](health)), and the conformance suite (feature `conformance`) that every
+//! policies](restart), [health]), and the conformance suite (feature `conformance`) that every
 //! conformer passes word for word.
 //!
 //! **Must not know** any conformer, nor HTTP. The create-time types ([`spec`]) are shaped like
