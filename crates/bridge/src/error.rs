@@ -87,10 +87,13 @@ fn is_no_route(message: &str) -> bool {
     )
 }
 
-/// Whether it is a container's state that is in the way, where dockerd doesn't say so by the status: of an
-/// exec that meets the container's end, and of one that isn't paused.
-fn is_state(message: &str) -> bool {
-    message.contains("cannot exec in a stopped") || message.ends_with(" is not paused")
+/// Whether it is a container's state that is in the way, where that isn't said by the status: of an exec
+/// that meets the container's end (dockerd's text, and Coracle's), and of one that isn't paused.
+pub(crate) fn is_state(message: &str) -> bool {
+    let of_container = || message.trim_end().rsplit_once("container ");
+    message.contains("cannot exec in a stopped")
+        || message.ends_with(" is not paused")
+        || of_container().is_some_and(|(_, rest)| rest.ends_with(" is not running"))
 }
 
 /// Whether a creation's 404 is about the image: dockerd's text, and podman's.
@@ -127,6 +130,12 @@ mod tests {
                 400,
                 "cannot exec in a stopped state: unknown",
                 E::InvalidState("cannot exec in a stopped state: unknown".into()),
+            ),
+            (
+                About::Thing,
+                400,
+                "cannot exec: container 1f is not running",
+                E::InvalidState("cannot exec: container 1f is not running".into()),
             ),
             (
                 About::Thing,

@@ -10,7 +10,7 @@ use coracle_runtime::exec::{Exec, ExecSpec, StartExec};
 use coracle_runtime::io::{AttachOptions, Attached, StreamKind, TerminalSize};
 use coracle_runtime::{Result, RuntimeError, Status};
 
-use crate::error::About;
+use crate::error::{self, About};
 use crate::names;
 use crate::runtime::Bridge;
 use crate::streams::{Input, after, output, piece};
@@ -187,9 +187,11 @@ impl Bridge {
                 _ if exec.running => {}
                 Some(code) if code != 0 && !self.has_run(id, code, &mut held, reader).await => {
                     held.read_to_end(reader).await;
+                    let text = held.text();
                     return Err(match code {
-                        126 | 127 => RuntimeError::InvalidArgument(held.text()),
-                        _ => RuntimeError::Backend(held.text()),
+                        _ if error::is_state(&text) => RuntimeError::InvalidState(text),
+                        126 | 127 => RuntimeError::InvalidArgument(text),
+                        _ => RuntimeError::Backend(text),
                     });
                 }
                 Some(_) => return Ok(held.pieces),

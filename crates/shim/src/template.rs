@@ -14,7 +14,7 @@ use tokio::net::unix::pipe;
 const MAX_CONFIG: u64 = 1 << 20;
 
 /// Makes the template that the file describes, or leaves the one that is there. Gives up when standard
-/// input ends, a pipe: whoever wants the template holds the other end.
+/// input ends, if that is a pipe: whoever wants the template holds the other end.
 pub(crate) fn make(file: &Path) -> io::Result<()> {
     let mut text = Vec::new();
     File::open(file)?.take(MAX_CONFIG).read_to_end(&mut text)?;
@@ -34,17 +34,20 @@ pub(crate) fn make(file: &Path) -> io::Result<()> {
         .build()?
         .block_on(async {
             tokio::select! {
-                made = coracle_sandbox::make_template(&config, &templates) => made.map_err(io::Error::other),
-                ended = nobody_wants_it() => Err(ended.err().unwrap_or_else(|| io::ErrorKind::Interrupted.into())),
+                made = coracle_sandbox::make_template(&config, &templates) => {
+                    made.map_err(io::Error::other)
+                }
+                () = nobody_wants_it() => Err(io::Error::other("nobody wants it any more")),
             }
         })?;
     std::fs::write(&key, made)
 }
 
-/// Returns when standard input has ended.
-async fn nobody_wants_it() -> io::Result<()> {
-    let input = io::stdin().as_fd().try_clone_to_owned()?;
-    let mut input = pipe::Receiver::from_owned_fd(input)?;
-    while input.read(&mut [0]).await? != 0 {}
-    Ok(())
+/// Returns when standard input has ended. What is no pipe doesn't, as that of a daemon of an older version.
+async fn nobody_wants_it() {
+    let input = io::stdin().as_fd().try_clone_to_owned();
+    let Ok(mut input) = input.and_then(pipe::Receiver::from_owned_fd) else {
+        return std::future::pending().await;
+    };
+    while matches!(input.read(&mut [0]).await, Ok(1..)) {}
 }
