@@ -11,6 +11,7 @@ use coracle_tests::output::{self, wait_for};
 use coracle_tests::{fixture, leak, wait_until};
 use rustix::process::Signal;
 
+use super::spares::made;
 use crate::rootless::user::{Rootless, User, is_alive, owner};
 
 const USER: u32 = 61_235;
@@ -165,16 +166,7 @@ fn install(d: &Rootless, user: u32, kernel: &Path) {
 
 /// The machine that waits is the next container's, and another one is made after it.
 fn spares(d: &Rootless) {
-    // Each is told with its shim.
-    let made = || -> Vec<i32> {
-        let log = d.log();
-        let lines = log
-            .lines()
-            .filter(|line| line.contains("a spare machine is ready"));
-        lines
-            .filter_map(|line| line.rsplit("pid=").next()?.trim().parse().ok())
-            .collect()
-    };
+    let made = || made(&d.log());
     let patience = Duration::from_secs(240);
     wait_for("a spare machine waits", patience, || !made().is_empty());
     d.ok(&["run", "-d", "--name", "taker", "busybox", "sleep", "1000"]);

@@ -41,9 +41,8 @@ struct Spare {
     machine: i32,
 }
 
-/// The spares that were ready at some time, the newest last.
-fn made(d: &Daemon) -> Vec<i32> {
-    let log = d.log();
+/// The shims of the spares that were ready at some time, by the daemon's log, the newest last.
+pub(super) fn made(log: &str) -> Vec<i32> {
     let lines = log
         .lines()
         .filter(|line| line.contains("a spare machine is ready"));
@@ -61,7 +60,7 @@ fn taken(d: &Daemon) -> usize {
 fn spare(d: &Daemon) -> Spare {
     let mut found = None;
     wait_for("a spare machine waits", PATIENCE, || {
-        found = made(d).last().copied().and_then(|shim| {
+        found = made(&d.log()).last().copied().and_then(|shim| {
             let is_spare = !is_taken(d, shim);
             let machine = machine_of(shim)?;
             is_spare.then_some(Spare { shim, machine })
@@ -281,9 +280,9 @@ fn none_are_wanted(d: &mut Daemon) {
     spare(d);
     d.terminate();
     d.more_flags(&["--vm-spares", "0"]);
-    let before = made(d).len();
+    let before = made(&d.log()).len();
     d.spawn();
     assert_eq!(d.ok(&["run", "--rm", "busybox", "echo", "out"]), "out");
     std::thread::sleep(Duration::from_secs(1));
-    assert_eq!(made(d).len(), before);
+    assert_eq!(made(&d.log()).len(), before);
 }

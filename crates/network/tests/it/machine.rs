@@ -168,7 +168,7 @@ fn a_tap_is_on_its_bridge_and_opened_by_one() {
 
         let error = tap::open("vtap0").unwrap_err().to_string();
         assert!(error.contains("no such interface"), "{error}");
-        eventually("no tap is made", || !ip("-o link").contains("vtap0"));
+        eventually("no tap is made", || !ip("-o link").contains(" vtap0:"));
         assert!(tap::open("coracle0").is_err());
         assert!(matches!(tap::open("a/b"), Err(Error::Invalid(_))));
 

@@ -174,7 +174,7 @@ impl Devices {
                 .map(|bytes| bytes.to_string().replace('-', "")),
             "memory" => Some((self.memory.0 - OWN).to_string()),
             "free" => Some(free.to_string()),
-            "generation" => Some("yes".into()),
+            "generation" | "reseeded" => Some("yes".into()),
             "read" => self.read(rest),
             "write" => self.write(rest),
             "touch" => (rest.parse::<u64>().ok())
