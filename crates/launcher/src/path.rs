@@ -91,6 +91,8 @@ impl Root {
         // The directories from the root down to where we are; `..` goes up in it, never above.
         let mut way: Vec<OwnedFd> = vec![self.0.try_clone().map_err(|_| Errno::MFILE)?];
         let mut links = 0;
+        // Whether the path, or a link at its end, asks for a directory.
+        let mut directory = asks_for_directory(path.as_os_str());
         while let Some(name) = todo.pop_front() {
             let here = way.last().ok_or(Errno::NOENT)?.as_fd();
             if name == ".." {
@@ -101,6 +103,9 @@ impl Root {
             }
             let last = todo.is_empty();
             let next = match open_component(here, &name) {
+                Err(Errno::NOENT) if last && make == Make::File && directory => {
+                    return Err(Errno::ISDIR);
+                }
                 Err(Errno::NOENT) if last && make == Make::File => {
                     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                     rustix::fs::openat(here, &name, flags, Mode::from_raw_mode(0o644))?;
@@ -123,6 +128,7 @@ impl Root {
                     }
                     let target = rustix::fs::readlinkat(&next, "", Vec::new())?;
                     let target = OsString::from_vec(target.into_bytes());
+                    directory |= last && asks_for_directory(&target);
                     if target.as_bytes().first() == Some(&b'/') {
                         way.truncate(1);
                     }
@@ -131,7 +137,7 @@ impl Root {
                     }
                 }
                 FileType::Directory => way.push(next),
-                _ if last => return Ok(next),
+                _ if last && !directory => return Ok(next),
                 _ => return Err(Errno::NOTDIR),
             }
         }
@@ -160,6 +166,13 @@ fn parts(path: &Path) -> VecDeque<OsString> {
             Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
         })
         .collect()
+}
+
+/// Whether a path ends with a slash or a dot: it leads to a directory then or nowhere
+/// (path_resolution(7)), which its components don't tell.
+fn asks_for_directory(path: &OsStr) -> bool {
+    let path = path.as_bytes();
+    path.ends_with(b"/") || path == b"." || path.ends_with(b"/.")
 }
 
 fn open_component(dir: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
@@ -240,6 +253,25 @@ mod tests {
     }
 
     #[test]
+    fn a_link_can_ask_for_a_directory() {
+        let inside = tempfile::tempdir().unwrap();
+        let dir = inside.path();
+        fs::write(dir.join("file"), "").unwrap();
+        symlink("file/.", dir.join("wrong")).unwrap();
+        symlink("new/", dir.join("missing")).unwrap();
+        let root = root(dir);
+        for path in ["wrong", "file/", "file/."] {
+            let walked = root.walk(Path::new(path), Make::Nothing);
+            assert_eq!(walked.unwrap_err(), Errno::NOTDIR, "{path}");
+        }
+        let made = root.ensure_file(Path::new("missing"));
+        assert_eq!(made.unwrap_err(), Errno::ISDIR);
+        assert!(!dir.join("new").exists());
+        root.ensure_dir(Path::new("missing")).unwrap();
+        assert!(dir.join("new").is_dir());
+    }
+
+    #[test]
     fn magic_links_are_not_followed() {
         let inside = tempfile::tempdir().unwrap();
         symlink("/proc/self/root/etc", inside.path().join("etc")).unwrap();
@@ -278,9 +310,7 @@ mod tests {
             };
             let path = Path::new(&path);
             let walked = identity(root.walk(path, Make::Nothing));
-            // A slash or dot at the end asks for a directory, which components don't tell.
-            let plain: std::path::PathBuf = path.components().collect();
-            let opened = identity(root.open(&plain, OFlags::PATH));
+            let opened = identity(root.open(path, OFlags::PATH));
             proptest::prop_assert_eq!(walked, opened);
         }
     }
