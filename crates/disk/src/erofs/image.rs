@@ -29,11 +29,17 @@ pub(super) fn write(
         out.zeros(start + placed.at - out.position())?;
         inode(tree, layout, placed, n as u32 + 1, out)?;
     }
+    let inodes = out.position();
     out.align()?;
     directories(tree, layout, out)?;
     out.align()?;
     out.write(&layout.shared.area)?;
     out.align()?;
+    if out.position() == inodes {
+        // Version 1.5 of `fsck.erofs` reads the head of an inode's attributes even if it has
+        // none, and calls an image corrupt that ends there.
+        out.zeros(BLOCK)?;
+    }
     out.finish()?;
     let info = ImageInfo {
         bytes: out.position(),

@@ -277,6 +277,20 @@ fn a_directory_with_many_names() {
     must_equal(&[tar.end()]);
 }
 
+/// An inode without attributes can be the last 64 bytes of a block.
+#[test]
+fn an_inode_at_the_very_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("image");
+    for files in 1..=64 {
+        for name in ["a", "longer than the slot of an inode"] {
+            let tar = (0..files).fold(Tar::new(), |tar, n| tar.file(&format!("{name}{n:02}"), b""));
+            image(&[tar.end()], &path).unwrap();
+            check(&path).unwrap_or_else(|text| panic!("{files} of {name}: {text}"));
+        }
+    }
+}
+
 #[test]
 fn hard_links() {
     let one = Tar::new()
