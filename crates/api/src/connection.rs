@@ -91,8 +91,8 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The client showed a key: once that is revoked, the connection ends.
-    pub(crate) fn came_with(&self, keys: &Keys, id: &str) {
+    /// The client showed a key: once that is revoked or expires, the connection ends.
+    pub(crate) fn came_with(&self, keys: &Arc<Keys>, id: &str) {
         let mut first = false;
         let known = self.key.get_or_init(|| {
             first = true;
@@ -116,7 +116,7 @@ pub(crate) async fn serve<S>(stream: S, peer: Peer, service: Arc<Service>, drain
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    // Its own, so that a revoked key can end it; the server's ends it as well.
+    // Its own, so that a key that ends can end it; the server's ends it as well.
     let drain = drain.child_token();
     let _ended = drain.clone().drop_guard();
     let watched = Watched::new(stream);

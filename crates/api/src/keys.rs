@@ -32,6 +32,8 @@ const MAX_KEYS: usize = 1000;
 const MAX_NAME: usize = 64;
 /// How exactly the last use is kept.
 const USE_STEP: SignedDuration = SignedDuration::from_secs(60);
+/// How long a clock that was set, or a host that slept, goes unnoticed by connections with a key that expires.
+const CLOCK_STEP: Duration = Duration::from_secs(30);
 
 /// Why a key can't be made or revoked.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +82,8 @@ pub struct Keys {
     state: Mutex<State>,
     /// Held while the file is written, so that the newest state is what stays.
     file: Mutex<()>,
+    /// What time it is.
+    clock: fn() -> Timestamp,
 }
 
 impl Keys {
@@ -89,6 +93,7 @@ impl Keys {
             path: None,
             state: Mutex::default(),
             file: Mutex::default(),
+            clock: Timestamp::now,
         })
     }
 
@@ -116,6 +121,7 @@ impl Keys {
                 configured,
             }),
             file: Mutex::default(),
+            clock: Timestamp::now,
         }))
     }
 
@@ -150,7 +156,7 @@ impl Keys {
                 "name: want 1 to 64 characters, and none that controls a terminal",
             ));
         }
-        let now = Timestamp::now();
+        let now = (self.clock)();
         let expires_at = life
             .map(|life| {
                 let life = SignedDuration::try_from(life)
@@ -203,7 +209,7 @@ impl Keys {
             let unknown = || KeyError::Unknown(id.to_owned());
             let found = state.keys.iter_mut().find(|kept| kept.key.id == id);
             let kept = found.ok_or_else(unknown)?;
-            kept.key.revoked_at.get_or_insert_with(Timestamp::now);
+            kept.key.revoked_at.get_or_insert_with(self.clock);
             state.sessions.retain(|(key, session)| {
                 if key == id {
                     session.cancel();
@@ -218,7 +224,7 @@ impl Keys {
     pub(crate) fn check(self: &Arc<Self>, secret: &str) -> Option<(String, Scope)> {
         let id = secret.strip_prefix(PREFIX)?.split('_').next()?;
         let given = digest(&SHA256, secret.as_bytes());
-        let now = Timestamp::now();
+        let now = (self.clock)();
         let mut state = self.lock();
         let kept = state.keys.iter_mut().find(|kept| kept.key.id == id)?;
         let known = URL_SAFE_NO_PAD.decode(&kept.digest).ok()?;
@@ -242,13 +248,31 @@ impl Keys {
         Some(allowed)
     }
 
-    /// Ends a connection when the key that opened it is revoked.
-    pub(crate) fn watch(&self, id: &str, session: &CancellationToken) {
+    /// Ends a connection when the key that opened it is revoked or expires.
+    pub(crate) fn watch(self: &Arc<Self>, id: &str, session: &CancellationToken) {
         let mut state = self.lock();
+        let known = state.keys.iter().find(|kept| kept.key.id == id);
+        // It may have been revoked since it was checked.
+        let Some(key) = known
+            .map(|kept| &kept.key)
+            .filter(|key| key.revoked_at.is_none())
+        else {
+            session.cancel();
+            return;
+        };
+        let end = key.expires_at;
         state
             .sessions
             .retain(|(_, session)| !session.is_cancelled());
         state.sessions.push((id.to_owned(), session.clone()));
+        drop(state);
+        if let Some(end) = end {
+            let (clock, session) = (self.clock, session.clone());
+            tokio::spawn(async move {
+                session.run_until_cancelled(until(end, clock)).await;
+                session.cancel();
+            });
+        }
     }
 
     /// Writes the file, off the threads that serve.
@@ -263,6 +287,15 @@ impl Keys {
             write(path, &bytes)
         });
         saved.await.map_err(io::Error::other)?
+    }
+}
+
+/// Resolves at a time of day, also when the clock is set meanwhile.
+async fn until(end: Timestamp, clock: fn() -> Timestamp) {
+    while let Ok(left) = Duration::try_from(end.duration_since(clock()))
+        && !left.is_zero()
+    {
+        tokio::time::sleep(left.min(CLOCK_STEP)).await;
     }
 }
 
@@ -289,6 +322,9 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::future::pending;
+
     use super::*;
 
     #[tokio::test]
@@ -356,6 +392,54 @@ mod tests {
                 "{name:?}"
             );
         }
+    }
+
+    thread_local! {
+        static NOW: Cell<Timestamp> = const { Cell::new(Timestamp::UNIX_EPOCH) };
+    }
+
+    fn pass(seconds: i64) {
+        NOW.set(NOW.get() + SignedDuration::from_secs(seconds));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_end_with_their_key_by_the_time_of_day() {
+        let mut keys = Keys::in_memory();
+        Arc::get_mut(&mut keys).unwrap().clock = || NOW.get();
+        let key = async |life| {
+            let made = keys.create("a", Scope::Read, life).await;
+            made.unwrap().0.id
+        };
+        let (brief, lasting) = (key(Some(Duration::from_secs(3600))).await, key(None).await);
+        let watched = |id: &str| {
+            let session = CancellationToken::new();
+            keys.watch(id, &session);
+            session
+        };
+        let (one, closed, other) = (watched(&brief), watched(&brief), watched(&lasting));
+        closed.cancel();
+        // A host's clock may stand still or be set, whatever time a timer has seen pass.
+        tokio::time::sleep(Duration::from_secs(7200)).await;
+        assert!(!one.is_cancelled());
+        let tasks = tokio::runtime::Handle::current().metrics();
+        assert_eq!(tasks.num_alive_tasks(), 1);
+        pass(3599);
+        tokio::time::sleep(2 * CLOCK_STEP).await;
+        assert!(!one.is_cancelled());
+        pass(1);
+        one.cancelled().await;
+        assert!(
+            watched(&brief)
+                .run_until_cancelled(pending::<()>())
+                .await
+                .is_none()
+        );
+        pass(1_000_000);
+        tokio::time::sleep(2 * CLOCK_STEP).await;
+        assert!(!other.is_cancelled());
+        // Revoked between its check and its being watched.
+        keys.revoke(&lasting).await.unwrap();
+        assert!(other.is_cancelled() && watched(&lasting).is_cancelled());
     }
 
     #[test]
