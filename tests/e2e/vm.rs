@@ -13,6 +13,7 @@ mod compose;
 mod copy;
 mod crash;
 mod disk;
+mod endurance;
 mod limits;
 mod mounts;
 mod nbd;

@@ -36,7 +36,7 @@ fn spares() {
 
 /// A spare's shim, and its machine.
 #[derive(Debug)]
-struct Spare {
+pub(super) struct Spare {
     shim: i32,
     machine: i32,
 }
@@ -57,7 +57,7 @@ fn taken(d: &Daemon) -> usize {
 
 /// Waits until one waits.
 #[track_caller]
-fn spare(d: &Daemon) -> Spare {
+pub(super) fn spare(d: &Daemon) -> Spare {
     let mut found = None;
     wait_for("a spare machine waits", PATIENCE, || {
         found = made(&d.log()).last().copied().and_then(|shim| {
