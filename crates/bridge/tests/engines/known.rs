@@ -154,6 +154,11 @@ pub(crate) const DOCKER: &[Known] = &[
         "a race: of many at once, two may be told that it was theirs",
     ),
     (
+        "streams::logs_first_without_a_gap_or_a_repeat",
+        "lines",
+        "a race: it listens to what comes before it reads what was logged, and what falls between comes twice",
+    ),
+    (
         "cancel::a_reader_that_does_not_read",
         "kill: nothing after",
         "a container's end waits for clients that are attached and do not read",
