@@ -21,7 +21,7 @@ fn pods() {
         pod_single_container, pod_options, pod_multiple_containers, pod_concurrent_containers,
         pod_exec_in_container, pod_container_hostname, pod_stop_container_idempotency,
         pod_container_statistics, pod_memory_events_oom_kill,
-        pod_container_independent_resource_limits, pod_processors,
+        pod_container_independent_resource_limits, pod_memory, pod_processors,
         pod_container_filesystem_isolation, pod_container_pid_namespace_isolation,
         pod_shared_pid_namespace, pod_multiple_containers_different_dns_and_hosts,
         pod_level_dns_and_hosts, pod_ipv6_address, pod_use_init, pod_refused, pod_volumes,
@@ -275,8 +275,52 @@ fn pod_container_independent_resource_limits(d: &Daemon) {
     assert_eq!(one.exec(script), (48 << 20).to_string());
     assert_eq!(two.exec(script), (96 << 20).to_string());
     assert_eq!(two.exec("cat /sys/fs/cgroup/cpu.max"), "50000 100000");
-    let more = pod.run(&["-m", "8g"], "true").code(125);
-    more.mentions("bytes of memory: a limit of 8589934592 is more than that");
+    let more = pod.run(&["-m", "900g"], "true").code(125);
+    more.mentions("cannot give the virtual machine 966367641600 bytes of memory");
+}
+
+/// All limits together have room in the machine, for as long as somebody has them.
+fn pod_memory(d: &Daemon) {
+    let total = |guest: &Guest| -> u64 {
+        let text = guest.exec("awk '/MemTotal/ {print $2}' /proc/meminfo");
+        text.parse::<u64>().unwrap() / 1024
+    };
+    let shrinks = |guest: &Guest, most| {
+        wait_until("memory is given back", || total(guest) < most);
+    };
+    let pod = Pod::new(d, &["-m", "64m"]);
+    assert!(total(&pod.first) < 260, "{}", total(&pod.first));
+    let one = pod.member(&["-m", "300m"]);
+    // It is there when the member starts.
+    assert!(total(&one) > 430, "{}", total(&one));
+    let two = pod.member(&["-m", "200m", "--shm-size", "450m"]);
+    assert!(total(&two) > 630, "{}", total(&two));
+    d.ok(&["update", "-m", "500m", "--memory-swap", "500m", &two]);
+    assert!(total(&two) > 930, "{}", total(&two));
+    assert_eq!(
+        two.exec("cat /sys/fs/cgroup/memory.max"),
+        (500 << 20).to_string()
+    );
+    let text = d.ok(&["stats", "--no-stream", "--format", "{{.MemUsage}}", &two]);
+    assert!(text.ends_with("/ 500MiB"), "{text}");
+    // It can be used.
+    two.exec("dd if=/dev/zero of=/dev/shm/x bs=1M count=260 2>/dev/null && rm /dev/shm/x");
+    let line = ["update", "-m", "900g", "--memory-swap", "900g", &two];
+    d.fails(1, &line).says("cannot give the virtual machine");
+    assert_eq!(
+        d.inspect(&two, "{{.HostConfig.Memory}}"),
+        (500 << 20).to_string()
+    );
+    d.ok(&["update", "-m", "100m", "--memory-swap", "100m", &two]);
+    shrinks(&two, 800);
+    // The machine's own container takes nothing from others, nor does its end.
+    d.ok(&["update", "-m", "32m", "--memory-swap", "32m", &pod.first]);
+    d.ok(&["stop", "-t", "0", &pod.first]);
+    assert!(total(&two) > 400, "{}", total(&two));
+    d.ok(&["rm", "-f", &one]);
+    shrinks(&two, 260);
+    d.ok(&["update", "-m", "400m", "--memory-swap", "400m", &two]);
+    assert!(total(&two) > 500, "{}", total(&two));
 }
 
 /// A member's limit may be above what the machine began with; what it got stays with the pod.

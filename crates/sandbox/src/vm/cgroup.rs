@@ -123,6 +123,8 @@ fn limits(hierarchy: &Hierarchy, memory: u64, cpus: u32) -> LinuxResources {
     limits.set_memory(has("memory").then(|| {
         let mut limit = LinuxMemory::default();
         limit.set_limit(i64::try_from(memory.saturating_add(OVERHEAD)).ok());
+        // A machine that shrinks is not killed for what its guest is about to give back.
+        limit.set_check_before_update(Some(true));
         limit
     }));
     limits.set_cpu(has("cpu").then(|| {

@@ -24,6 +24,7 @@ mod pod;
 mod process;
 mod processes;
 mod resize;
+mod room;
 mod running;
 mod secrets;
 mod setup;
@@ -36,7 +37,6 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicU32;
 
 use async_trait::async_trait;
 use coracle_cgroup::Cgroup;
@@ -188,7 +188,6 @@ impl VmSandbox {
         if !place.is_member {
             idle::watch(&place.machine, agent.clone());
         }
-        let cpus = Arc::new(AtomicU32::new(self.machine.cpus));
         let running = async {
             if place.is_member {
                 // Not with all the rest: nobody else in the machine is to wait for the disks.
@@ -229,8 +228,7 @@ impl VmSandbox {
             let mounted = volumes.enter(&own).await?;
             held.clone_from(&own);
             volumes::refer(&mut plan.config.spec, &mounted)?;
-            let pod = self.open_pod(&place, volumes.clone(), cpus.clone());
-            pod.map(Some)
+            self.open_pod(&place, volumes.clone()).map(Some)
         }
         .await;
         let (pod, running) = match running {
@@ -239,8 +237,6 @@ impl VmSandbox {
         };
         self.lock().running = Some(Running {
             is_member: place.is_member,
-            memory: place.memory,
-            cpus,
             machine: place.machine,
             agent: place.agent,
             interfaces: Arc::new(tokio::sync::Mutex::new(plan.interfaces)),
@@ -318,15 +314,7 @@ impl Sandbox for VmSandbox {
 
     async fn update(&self, resources: &LinuxResources) -> Result<()> {
         let running = self.running()?;
-        let cgroup = self.lock().cgroup.clone();
-        resize::update(
-            &running,
-            self.id(),
-            &self.machine,
-            cgroup.as_ref(),
-            resources,
-        )
-        .await
+        resize::update(&running, self.id(), &self.machine, resources).await
     }
 
     async fn stats(&self) -> Result<Stats> {

@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use coracle_cgroup::Cgroup;
@@ -20,7 +19,10 @@ use super::from_vmm;
 use super::interfaces;
 use super::machine;
 use super::pod;
+use super::pod::Owner;
 use super::pod::Pod;
+use super::resize;
+use super::room::Room;
 use super::volumes::Mounted;
 use super::volumes::Volumes;
 use crate::Result;
@@ -39,8 +41,6 @@ pub(crate) struct Place {
     /// The container whose machine it is.
     pub(crate) owner: String,
     pub(crate) is_member: bool,
-    /// Bytes of memory that the machine has.
-    pub(crate) memory: Arc<tokio::sync::Mutex<u64>>,
     /// The disks of servers that the machine has; its owner's.
     pub(crate) volumes: Option<Arc<Volumes>>,
     /// Where its owner has mounted those that a member wants.
@@ -49,7 +49,7 @@ pub(crate) struct Place {
 
 impl Place {
     /// In a machine of one's own.
-    pub(super) fn own(machine: Arc<dyn Machine>, agent: Agent, id: &str, memory: u64) -> Self {
+    pub(super) fn own(machine: Arc<dyn Machine>, agent: Agent, id: &str) -> Self {
         let volumes = Volumes::new(machine.clone(), agent.clone());
         Self {
             machine,
@@ -60,7 +60,6 @@ impl Place {
             layer: Slot::Layer.serial().into(),
             owner: id.into(),
             is_member: false,
-            memory: Arc::new(tokio::sync::Mutex::new(memory)),
         }
     }
 }
@@ -83,7 +82,6 @@ impl VmSandbox {
             layer: joined.layer,
             owner: joined.owner,
             is_member: true,
-            memory: Arc::new(tokio::sync::Mutex::new(joined.memory)),
             volumes: None,
             mounted: joined.volumes,
         })
@@ -94,8 +92,7 @@ impl VmSandbox {
         let cgroups = self.make_cgroup(whole).await?;
         let started = machine::start(&self.config, &self.machine, &cgroups, whole).await;
         let (machine, agent) = started?;
-        let memory = self.machine.memory;
-        Ok(Place::own(machine, agent, &self.config.id, memory))
+        Ok(Place::own(machine, agent, &self.config.id))
     }
 
     /// Takes a machine that is there.
@@ -103,8 +100,7 @@ impl VmSandbox {
         let cgroups = self.make_cgroup(whole).await?;
         let taken = spare.become_machine(&self.config, &self.machine, &cgroups, whole);
         let (machine, agent) = taken.await?;
-        let memory = self.machine.memory;
-        Ok(Place::own(machine, agent, &self.config.id, memory))
+        Ok(Place::own(machine, agent, &self.config.id))
     }
 
     /// Ends a machine that was taken, and what was made for it.
@@ -133,23 +129,20 @@ impl VmSandbox {
     }
 
     /// Lets others join.
-    pub(super) fn open_pod(
-        &self,
-        place: &Place,
-        volumes: Arc<Volumes>,
-        cpus: Arc<AtomicU32>,
-    ) -> Result<Arc<Pod>> {
+    pub(super) fn open_pod(&self, place: &Place, volumes: Arc<Volumes>) -> Result<Arc<Pod>> {
+        let linux = self.config.spec.linux().as_ref();
+        let limits = linux.and_then(|linux| linux.resources().as_ref());
+        let room = Room::new(&self.machine, limits.and_then(resize::limit));
         let owner = pod::Owner {
             volumes,
             container: self.config.id.clone(),
             machine: place.machine.clone(),
             agent: place.agent.clone(),
-            memory: place.memory.clone(),
+            room: tokio::sync::Mutex::new(room),
+            cgroup: Mutex::new(self.lock().cgroup.clone()),
             config: self.machine.clone(),
-            cpus,
         };
-        let cgroup = self.lock().cgroup.clone();
-        let pod = Pod::open(&self.machine.pod, owner, cgroup, &self.machine.image);
+        let pod = Pod::open(&self.machine.pod, owner, &self.machine.image);
         pod.map_err(|error| {
             let path = self.machine.pod.display();
             SandboxError::internal(format!("cannot listen on {path}: {error}"))
@@ -168,8 +161,8 @@ impl VmSandbox {
             (Some(running), Some(pod)) if !pod.close_if_alone() => {
                 match self.hand_over(&running).await {
                     Ok(()) => {
-                        let cgroup = self.rename(&running, cgroup).await;
-                        pod.moved(cgroup.clone());
+                        let cgroup = self.rename(pod.owner(), cgroup).await;
+                        resize::own_ended(pod.owner()).await;
                         self.lock().kept = Some(Kept {
                             running: running.idle(self.machine.emulator.is_some()),
                             cgroup,
@@ -242,14 +235,16 @@ impl VmSandbox {
 
     /// Gives the VMM a control group that is not the container's, which may start again. It keeps the
     /// old one if that fails.
-    async fn rename(&self, running: &Running, old: Option<Cgroup>) -> Option<Cgroup> {
-        let memory = (*running.memory.lock().await).max(self.machine.memory);
+    async fn rename(&self, owner: &Owner, old: Option<Cgroup>) -> Option<Cgroup> {
+        // Held until the limits of the new one are those that change.
+        let room = owner.room.lock().await;
+        let memory = room.size.memory.max(self.machine.memory);
         let memory = memory.saturating_add(self.machine.code_cache);
-        let cpus = running.cpus.load(Ordering::Relaxed);
-        let pid = running.machine.pid();
-        let moved = cgroup::make_pod(&self.config, memory, cpus, pid).await;
+        let pid = owner.machine.pid();
+        let moved = cgroup::make_pod(&self.config, memory, room.size.cpus, pid).await;
         match moved {
             Ok(new) => {
+                owner.moved(new.clone());
                 if let Some(old) = old
                     && let Err(error) = cgroup::delete(old).await
                 {

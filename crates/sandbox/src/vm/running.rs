@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use coracle_guest::Agent;
 use coracle_task::MachineInterface;
@@ -23,10 +22,6 @@ pub(crate) struct Running {
     pub(crate) interfaces: Arc<tokio::sync::Mutex<Vec<MachineInterface>>>,
     /// Files of this host that were copied into the guest, and where to.
     pub(crate) copies: Arc<[(PathBuf, String)]>,
-    /// How much memory it has, bytes.
-    pub(crate) memory: Arc<tokio::sync::Mutex<u64>>,
-    /// How many processors it uses; changed with `memory` held.
-    pub(crate) cpus: Arc<AtomicU32>,
     /// Whether the machine is another container's.
     pub(crate) is_member: bool,
     /// Those who joined it.

@@ -95,7 +95,7 @@ impl Spare {
             let mac = interface.mac.parse().map_err(from_vmm)?;
             machine.add_nic(Nic { tap, mac }).await.map_err(from_vmm)?;
         }
-        let place = Place::own(machine.clone(), agent.clone(), &task.id, config.memory);
+        let place = Place::own(machine.clone(), agent.clone(), &task.id);
         let plan = setup::plan(task, config, &place, true, None)?;
         agent.setup(&plan.setup).await.map_err(from_young_guest)?;
         let streams = Streams {

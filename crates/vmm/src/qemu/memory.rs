@@ -19,6 +19,9 @@ const LEAST: u64 = 16 << 20;
 /// manages memory in such pieces, or smaller ones.
 const PIECE: u64 = 128 << 20;
 
+/// What a memory device can hold at least. What the guest doesn't use of it costs next to nothing.
+const LEAST_DEVICE: u64 = 1 << 30;
+
 /// How long a guest may take to use memory that it gets.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -52,6 +55,14 @@ struct Added {
     asked: u64,
 }
 
+/// How much one more device is to hold, so that there are `wanted` bytes where there is room for `capacity`:
+/// each as much as all before it, as places for devices are few.
+fn device_size(capacity: u64, wanted: u64) -> u64 {
+    let size = wanted.saturating_sub(capacity).max(capacity);
+    let size = size.max(LEAST_DEVICE).next_power_of_two();
+    size.min(ROOM.saturating_sub(capacity))
+}
+
 impl QemuMachine {
     pub(super) async fn resize_memory(&self, bytes: u64) -> Result<()> {
         let base = self.spec.shape.memory;
@@ -74,7 +85,8 @@ impl QemuMachine {
         let more = more.next_multiple_of(PIECE);
         let capacity: u64 = added.iter().map(|device| device.capacity).sum();
         if more > capacity {
-            added.push(self.plug_memory(added.len(), more - capacity).await?);
+            let size = device_size(capacity, more);
+            added.push(self.plug_memory(added.len(), size).await?);
         }
         let mut rest = more;
         let mut failed = None;
@@ -123,10 +135,9 @@ impl QemuMachine {
         }
     }
 
-    /// Plugs a memory device in that can hold so much, and more; the guest uses none of it yet.
-    async fn plug_memory(&self, number: usize, bytes: u64) -> Result<Added> {
+    /// Plugs a memory device in that can hold so much; the guest uses none of it yet.
+    async fn plug_memory(&self, number: usize, capacity: u64) -> Result<Added> {
         let (id, backend) = (format!("memory-{number}"), format!("more-{number}"));
-        let capacity = bytes.next_power_of_two();
         let mut plugs = self.plugs.lock().await;
         let free = plugs.reserve(&id)?;
         let object = json!({"qom-type": "memory-backend-ram", "id": backend, "size": capacity});
@@ -152,5 +163,26 @@ impl QemuMachine {
             capacity,
             asked: 0,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_grows_by_few_devices() {
+        const GIB: u64 = 1 << 30;
+        assert_eq!(device_size(0, PIECE), LEAST_DEVICE);
+        assert_eq!(device_size(0, 3 * GIB), 4 * GIB);
+        assert_eq!(device_size(4 * GIB, 5 * GIB), 4 * GIB);
+        // Never more than there are addresses for.
+        assert_eq!(device_size(GIB, ROOM), ROOM - GIB);
+        let (mut capacity, mut devices) = (0, 0);
+        while capacity < ROOM {
+            capacity += device_size(capacity, capacity + PIECE);
+            devices += 1;
+        }
+        assert_eq!((capacity, devices), (ROOM, 7));
     }
 }

@@ -11,14 +11,12 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use coracle_cgroup::Cgroup;
 use coracle_guest::Agent;
 use coracle_guest::Channel;
 use coracle_guest::Direction;
-use coracle_task::ErrorKind;
 use coracle_task::MachineConfig;
 use coracle_vmm::Disk;
 use coracle_vmm::Machine;
@@ -30,6 +28,7 @@ use tokio::sync::watch;
 
 use super::wire;
 use super::wire::Answer;
+use super::wire::Applied;
 use super::wire::Join;
 use super::wire::Welcome;
 use crate::Result;
@@ -37,6 +36,8 @@ use crate::SandboxError;
 use crate::vm::from_guest;
 use crate::vm::from_vmm;
 use crate::vm::resize;
+use crate::vm::resize::Guest;
+use crate::vm::room::Room;
 use crate::vm::volumes::Mounted;
 use crate::vm::volumes::Volumes;
 
@@ -53,21 +54,30 @@ pub(crate) struct Owner {
     pub(crate) container: String,
     pub(crate) machine: Arc<dyn Machine>,
     pub(crate) agent: Agent,
-    /// Bytes of memory that it has.
-    pub(crate) memory: Arc<tokio::sync::Mutex<u64>>,
+    /// What it has, and who is in it.
+    pub(crate) room: tokio::sync::Mutex<Room>,
+    /// The control group that the VMM is in, if it has one.
+    pub(crate) cgroup: Mutex<Option<Cgroup>>,
     /// The disks of servers that it has.
     pub(crate) volumes: Arc<Volumes>,
     /// What it was made of.
     pub(crate) config: MachineConfig,
-    /// How many processors it uses; changed with `memory` held.
-    pub(crate) cpus: Arc<AtomicU32>,
+}
+
+impl Owner {
+    pub(crate) fn cgroup(&self) -> Option<Cgroup> {
+        lock(&self.cgroup).clone()
+    }
+
+    /// The VMM is in another control group now.
+    pub(crate) fn moved(&self, cgroup: Cgroup) {
+        *lock(&self.cgroup) = Some(cgroup);
+    }
 }
 
 /// A machine and those who joined it.
 pub(crate) struct Pod {
-    owner: Owner,
-    /// The control group that the VMM is in, if it has one.
-    cgroup: Mutex<Option<Cgroup>>,
+    owner: Arc<Owner>,
     members: watch::Sender<Members>,
     /// Images that are plugged in; the lock is held while disks come and go.
     images: tokio::sync::Mutex<Vec<Image>>,
@@ -99,6 +109,7 @@ impl Drop for Membership {
 
 /// A member that was let in.
 struct Admitted {
+    number: u32,
     stream: UnixStream,
     channel: Channel,
     image: String,
@@ -108,20 +119,14 @@ struct Admitted {
 
 impl Pod {
     /// Lets others join by this socket, which is made; `image` is the disk in the machine's root slot.
-    pub(crate) fn open(
-        socket: &Path,
-        owner: Owner,
-        cgroup: Option<Cgroup>,
-        image: &Path,
-    ) -> io::Result<Arc<Self>> {
+    pub(crate) fn open(socket: &Path, owner: Owner, image: &Path) -> io::Result<Arc<Self>> {
         let root = fs::metadata(image)?;
         let listener = coracle_task::listen(socket)?;
         fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
         let listener = UnixListener::from_std(listener)?;
         let pod = Arc::new(Self {
-            owner,
-            cgroup: Mutex::new(cgroup),
+            owner: Arc::new(owner),
             members: watch::Sender::new(Members::default()),
             images: tokio::sync::Mutex::new(vec![Image {
                 file: (root.dev(), root.ino()),
@@ -135,9 +140,8 @@ impl Pod {
         Ok(pod)
     }
 
-    /// The VMM is in another control group now.
-    pub(crate) fn moved(&self, cgroup: Option<Cgroup>) {
-        *lock(&self.cgroup) = cgroup;
+    pub(crate) fn owner(&self) -> &Arc<Owner> {
+        &self.owner
     }
 
     /// Whether anybody is in.
@@ -204,10 +208,8 @@ impl Pod {
             return refuse(&control, error).await;
         };
         if join.grows {
-            match self.grow(&join).await {
-                // Who asked may be gone.
-                Ok(()) => drop(wire::send(&control, &Answer::Grown, &[]).await),
-                Err(error) => refuse(&control, error).await,
+            if let Err(error) = self.change(&join, &control).await {
+                refuse(&control, error).await;
             }
             return;
         }
@@ -216,12 +218,12 @@ impl Pod {
                 let welcome = Answer::Welcome(Welcome {
                     owner: self.owner.container.clone(),
                     pid: self.owner.machine.pid(),
-                    memory: *self.owner.memory.lock().await,
                     image: admitted.image.clone(),
                     layer: admitted.layer.clone(),
                     volumes: admitted.volumes.clone(),
                 });
                 let (image, layer) = (admitted.image.clone(), admitted.layer.clone());
+                let number = admitted.number;
                 if wire::send(&control, &welcome, &[theirs.as_fd()])
                     .await
                     .is_ok()
@@ -231,33 +233,31 @@ impl Pod {
                 }
                 self.owner.volumes.leave(&join.volumes, true).await;
                 self.unplug(&image, &layer).await;
+                // It need not wait for that.
+                drop(control);
+                resize::leave(&self.owner, number).await;
             }
             Err(error) => refuse(&control, error).await,
         }
     }
 
-    /// Gives the machine the processors that a member wants.
-    async fn grow(&self, join: &Join) -> Result<()> {
+    /// Makes room for other limits of a member, and waits until it has them, or hasn't.
+    async fn change(&self, join: &Join, control: &UnixStream) -> Result<()> {
         check_version(join)?;
-        let cgroup = lock(&self.cgroup).clone();
-        let wanted = join.cpus.unwrap_or_default();
-        resize::grow_for_member(&self.owner, cgroup.as_ref(), wanted).await
+        let change = resize::begin_change(&self.owner, &guest(join)).await?;
+        // Who asked may be gone.
+        let is_applied = wire::send(control, &Answer::Grown, &[]).await.is_ok()
+            && matches!(
+                wire::receive::<Applied>(control).await,
+                Ok((Applied { is_applied: true }, _))
+            );
+        resize::end_change(&self.owner, &change, is_applied).await;
+        Ok(())
     }
 
     /// Plugs the disks of a member in, and makes its stream; with the member's end of it.
     async fn admit(&self, join: &Join, fds: Vec<OwnedFd>) -> Result<(Admitted, OwnedFd)> {
         check_version(join)?;
-        let memory = *self.owner.memory.lock().await;
-        if let Some(limit) = join.memory
-            && limit > i64::try_from(memory).unwrap_or(i64::MAX)
-        {
-            let message = format!(
-                "the virtual machine of container {} has {memory} bytes of memory: a limit of {limit} is \
-                 more than that",
-                self.owner.container
-            );
-            return Err(SandboxError::new(ErrorKind::InvalidArgument, message));
-        }
         let Ok([image, layer]) = <[OwnedFd; 2]>::try_from(fds) else {
             return Err(SandboxError::internal("a member has two disks"));
         };
@@ -291,16 +291,13 @@ impl Pod {
                 return Err(error);
             }
         };
-        // A limit that is above the machine's processors holds as well: it gets what there is.
-        let cpus = join
-            .cpus
-            .unwrap_or_default()
-            .min(resize::most(&self.owner.config));
-        let cgroup = lock(&self.cgroup).clone();
-        if let Err(error) = resize::grow_for_member(&self.owner, cgroup.as_ref(), cpus).await {
-            crate::vm::machine::complain(&error);
+        if let Err(error) = resize::enter(&self.owner, number, &guest(join)).await {
+            self.owner.volumes.leave(&join.volumes, true).await;
+            self.unplug(&image, &serial).await;
+            return Err(error);
         }
         let admitted = Admitted {
+            number,
             stream: ours,
             channel,
             image,
@@ -382,6 +379,14 @@ impl Pod {
             // A guest that doesn't answer keeps its disks, and no one else's.
             let _ = tokio::time::timeout(PATIENCE, session).await;
         }
+    }
+}
+
+fn guest(join: &Join) -> Guest<'_> {
+    Guest {
+        container: &join.container,
+        memory: join.memory.filter(|limit| *limit > 0),
+        cpus: join.cpus,
     }
 }
 

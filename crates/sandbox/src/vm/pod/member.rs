@@ -27,6 +27,7 @@ use tokio::task::AbortHandle;
 
 use super::wire;
 use super::wire::Answer;
+use super::wire::Applied;
 use super::wire::Join;
 use super::wire::Welcome;
 use crate::Result;
@@ -34,6 +35,7 @@ use crate::SandboxError;
 use crate::vm::from_vmm;
 use crate::vm::from_young_guest;
 use crate::vm::resize;
+use crate::vm::resize::Guest;
 use crate::vm::volumes;
 use crate::vm::volumes::Mounted;
 
@@ -48,8 +50,6 @@ pub(crate) struct Joined {
     pub(crate) agent: Agent,
     /// The container whose machine it is.
     pub(crate) owner: String,
-    /// Bytes of memory that the machine has.
-    pub(crate) memory: u64,
     /// The serials of the disks.
     pub(crate) image: String,
     pub(crate) layer: String,
@@ -75,7 +75,7 @@ pub(crate) async fn join(
     let join = Join {
         version: wire::VERSION,
         container: task.id.clone(),
-        memory: limit(task),
+        memory: limits(task).and_then(resize::limit),
         volumes: volumes::wanted(&task.spec),
         cpus: limits(task).and_then(resize::processors),
         grows: false,
@@ -105,7 +105,6 @@ pub(crate) async fn join(
     let agent = agent.map_err(|_| gone(io::ErrorKind::TimedOut.into()))?;
     let Welcome {
         owner,
-        memory,
         image,
         layer,
         volumes,
@@ -115,25 +114,35 @@ pub(crate) async fn join(
         machine: Arc::new(machine),
         agent: agent.map_err(from_young_guest)?,
         owner,
-        memory,
         image,
         layer,
         volumes,
     })
 }
 
-/// The container's memory limit in bytes.
-fn limit(task: &TaskConfig) -> Option<i64> {
-    limits(task)?.memory().as_ref()?.limit()
-}
-
 fn limits(task: &TaskConfig) -> Option<&LinuxResources> {
     task.spec.linux().as_ref()?.resources().as_ref()
 }
 
-/// Has the machine that a container is in given so many processors, if it has fewer. `socket` is the
-/// container's own name of the owner's.
-pub(crate) async fn grow(socket: &Path, container: &str, cpus: u32) -> Result<()> {
+/// Room that was made for a member's limits. Dropping it says that they are the old ones.
+pub(crate) struct Grown(UnixStream);
+
+impl Grown {
+    /// Tells whether the guest has the limits, and waits until the machine is of a size for that.
+    pub(crate) async fn end(self, is_applied: bool) {
+        // A machine that is gone has no size.
+        if wire::send(&self.0, &Applied { is_applied }, &[])
+            .await
+            .is_ok()
+        {
+            let _ = tokio::time::timeout(PATIENCE, wire::closed(&self.0)).await;
+        }
+    }
+}
+
+/// Has the machine that a container is in given room for its limits. `socket` is the container's own name of
+/// the owner's.
+pub(crate) async fn grow(socket: &Path, guest: &Guest<'_>) -> Result<Grown> {
     let gone = |error: io::Error| {
         SandboxError::state(format!(
             "the virtual machine of the pod does not answer: {error}"
@@ -142,17 +151,17 @@ pub(crate) async fn grow(socket: &Path, container: &str, cpus: u32) -> Result<()
     let stream = coracle_task::connect_stream(socket).await.map_err(gone)?;
     let request = Join {
         version: wire::VERSION,
-        container: container.into(),
-        memory: None,
+        container: guest.container.into(),
+        memory: guest.memory,
         volumes: Vec::new(),
-        cpus: Some(cpus),
+        cpus: guest.cpus,
         grows: true,
     };
     wire::send(&stream, &request, &[]).await.map_err(gone)?;
     let answer = tokio::time::timeout(PATIENCE, wire::receive::<Answer>(&stream)).await;
     let answer = answer.map_err(|_| gone(io::ErrorKind::TimedOut.into()))?;
     match answer.map_err(gone)?.0 {
-        Answer::Grown => Ok(()),
+        Answer::Grown => Ok(Grown(stream)),
         Answer::Welcome(_) => Err(gone(io::ErrorKind::InvalidData.into())),
         Answer::Refused { kind, message } => Err(SandboxError::new(kind, message)),
     }

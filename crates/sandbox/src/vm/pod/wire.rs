@@ -25,7 +25,7 @@ use crate::vm::volumes::Mounted;
 use crate::vm::volumes::Volume;
 
 /// Changes with any message.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// The longest message in bytes; a shorter one is sent at once or not at all.
 const MAX_MESSAGE: usize = 64 << 10;
@@ -38,16 +38,23 @@ const MAX_FDS: usize = 2;
 pub(super) struct Join {
     pub(super) version: u32,
     pub(super) container: String,
-    /// The container's memory limit in bytes.
-    pub(super) memory: Option<i64>,
+    /// The container's memory limit in bytes, if it has one.
+    pub(super) memory: Option<u64>,
     /// The disks of servers that it wants.
     pub(super) volumes: Vec<Volume>,
     /// The processors that its limit needs.
     #[serde(default)]
     pub(super) cpus: Option<u32>,
-    /// It is in already, and only wants the processors: nothing else counts.
+    /// It is in already, and is about to have these limits: nothing else counts, and [`Applied`] follows.
     #[serde(default)]
     pub(super) grows: bool,
+}
+
+/// What a member says that has asked for room: an end without it says that the limits are the old ones.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Applied {
+    /// Whether the guest has the limits now.
+    pub(super) is_applied: bool,
 }
 
 /// What the owner answers.
@@ -55,7 +62,7 @@ pub(super) struct Join {
 pub(super) enum Answer {
     /// With the stream to the agent.
     Welcome(Welcome),
-    /// The machine has the processors.
+    /// The machine has the room.
     Grown,
     Refused {
         kind: ErrorKind,
@@ -69,8 +76,6 @@ pub(super) struct Welcome {
     pub(super) owner: String,
     /// The VMM's process.
     pub(super) pid: i32,
-    /// Bytes of memory that the machine has.
-    pub(super) memory: u64,
     /// The serials of the disks that were passed.
     pub(super) image: String,
     pub(super) layer: String,
