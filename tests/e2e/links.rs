@@ -63,9 +63,16 @@ fn another_by_names_and_variables() {
     // Over its end and another address, for those that run and for those that start again.
     d.ok(&["stop", "-t", "0", "db"]);
     bridged(&d, &["--name", "taker", "--link", "web"]);
+    d.fails(1, &["exec", "web", "true"])
+        .mentions("Cannot link to a non running container: /db AS /web/data-base");
     d.ok(&["start", "db"]);
     let moved = address(&d, "db");
     assert_ne!(moved, ip);
+    let env = d.ok(&["exec", "web", "env"]);
+    assert!(
+        env.contains(&format!("DATA_BASE_PORT_5432_TCP_ADDR={moved}")),
+        "{env}"
+    );
     let found = line(&hosts(&d, "web"), "data-base");
     assert_eq!(found.unwrap(), format!("{moved} data-base dbhost db"));
     d.ok(&["rename", "db", "store"]);

@@ -95,6 +95,18 @@ impl Links {
         ends.collect()
     }
 
+    /// The variables that a running container's links give it now; none while it is off the default bridge.
+    ///
+    /// # Errors
+    /// `InvalidState` where the other end of one doesn't run, or is off that bridge.
+    pub(crate) fn told(&self, handle: &Handle) -> Result<Vec<String>> {
+        if address(handle).is_none() {
+            return Ok(Vec::new());
+        }
+        let record = handle.now().record;
+        Ok(environment(&record, &self.ends(&record)?))
+    }
+
     /// The lines of a container's hosts file that tell of others, of those that run.
     pub(crate) fn lines(&self, record: &Record) -> Vec<(IpAddr, Vec<String>)> {
         if !is_on_default(record) {
@@ -155,7 +167,7 @@ fn report(dirs: &Dirs, done: std::io::Result<()>) {
 }
 
 /// Whether the default bridge is the network that a container was made for.
-fn is_on_default(record: &Record) -> bool {
+pub(crate) fn is_on_default(record: &Record) -> bool {
     record.host_config.network_mode == DEFAULT_NETWORK
 }
 

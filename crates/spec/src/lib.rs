@@ -47,7 +47,7 @@ pub use link::{
 pub use merge::{command, merge};
 pub use mounts::{MountKind, ResolvedMount, tmpfs_options};
 pub use name::check_name;
-pub use process::exec_process;
+pub use process::{environment, exec_process};
 pub use resources::resources;
 pub use security::{SeccompChoice, SecurityOptions};
 pub use sockets::{PUBLISHED_SOCKETS_ANNOTATION, PublishedSocket, published_sockets};

@@ -32,7 +32,7 @@ pub(crate) fn init_process(
     process
         .set_terminal(Some(config.tty))
         .set_args(Some(crate::command(config)?))
-        .set_env(Some(environment(&config.env, hostname, config.tty)))
+        .set_env(Some(environment(config, hostname)))
         .set_cwd(working_dir(&config.working_dir))
         .set_capabilities(Some(capability_sets(capabilities)?))
         .set_rlimits(Some(rlimits(&host_config.ulimits, &host.default_ulimits)?))
@@ -86,13 +86,14 @@ fn working_dir(given: &str) -> std::path::PathBuf {
     std::path::Path::new("/").join(given)
 }
 
-/// Docker's order: what every container has, then the configuration's.
-fn environment(config: &[String], hostname: &str, tty: bool) -> Vec<String> {
+/// The variables of a container's processes, in Docker's order: what every container has, then the
+/// configuration's.
+pub fn environment(config: &ContainerConfig, hostname: &str) -> Vec<String> {
     let mut env = vec![PATH.to_owned(), format!("HOSTNAME={hostname}")];
-    if tty {
+    if config.tty {
         env.push("TERM=xterm".to_owned());
     }
-    for entry in config {
+    for entry in &config.env {
         let name = entry.split('=').next().unwrap_or_default();
         let place = env
             .iter()
@@ -181,12 +182,12 @@ mod tests {
 
     #[test]
     fn the_environment_is_dockers() {
-        let env = environment(
-            &["A=1".into(), "PATH=/x".into(), "HOSTNAME".into()],
-            "h",
-            true,
-        );
-        assert_eq!(env, ["PATH=/x", "TERM=xterm", "A=1"]);
+        let config = ContainerConfig {
+            env: vec!["A=1".into(), "PATH=/x".into(), "HOSTNAME".into()],
+            tty: true,
+            ..ContainerConfig::default()
+        };
+        assert_eq!(environment(&config, "h"), ["PATH=/x", "TERM=xterm", "A=1"]);
     }
 
     #[test]

@@ -4,13 +4,16 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use coracle_log::{Driver, LogConfig};
+use coracle_runtime::spec::ContainerConfig;
 use coracle_runtime::{Result, RuntimeError};
 use coracle_spec::{Inputs, MountKind, Namespace, Namespaces, ResolvedMount};
 use coracle_task::{Rootfs, TaskConfig};
 use oci_spec::runtime::Process;
 
+use super::handle::Handle;
 use super::record::{Dirs, MountRecord, Record};
 use crate::engine::Engine;
+use crate::links;
 use crate::machine;
 use crate::networks::Joined;
 use crate::secrets;
@@ -33,17 +36,7 @@ pub(crate) fn task(
     mounts.extend(system_files(engine, record));
     mounts.extend(shared_memory(engine, record)?);
     mounts.extend(secrets::mount::mounts(&record.files));
-    let mut config = Cow::Borrowed(&record.config);
-    if !joined.environment.is_empty() {
-        // Its own go before those of others.
-        let own = config.to_mut().env.iter().cloned();
-        config.to_mut().env = joined
-            .environment
-            .iter()
-            .cloned()
-            .chain(own.collect::<Vec<_>>())
-            .collect();
-    }
+    let config = with_links(&record.config, &joined.environment);
     let spec = coracle_spec::build(&Inputs {
         config: &config,
         host_config: &record.host_config,
@@ -82,6 +75,37 @@ pub(crate) fn task(
         machine: None,
     };
     Ok((config, process))
+}
+
+/// A configuration with the variables that links give it.
+fn with_links<'a>(config: &'a ContainerConfig, links: &[String]) -> Cow<'a, ContainerConfig> {
+    let mut config = Cow::Borrowed(config);
+    if !links.is_empty() {
+        // Its own go before those of others.
+        config.to_mut().env.splice(..0, links.iter().cloned());
+    }
+    config
+}
+
+/// What further processes of a running container take after: its first one, but with the variables that its
+/// links give it now.
+///
+/// # Errors
+/// `InvalidState` where the other end of a link doesn't run.
+pub(crate) fn model<'a>(
+    engine: &Engine,
+    handle: &Handle,
+    init: &'a Process,
+) -> Result<Cow<'a, Process>> {
+    let record = handle.now().record;
+    let mut process = Cow::Borrowed(init);
+    if links::is_on_default(&record) {
+        let linked = engine.networks.links.told(handle)?;
+        let config = with_links(&record.config, &linked);
+        let env = coracle_spec::environment(&config, &hostname(engine, &record));
+        process.to_mut().set_env(Some(env));
+    }
+    Ok(process)
 }
 
 fn rootfs(engine: &Engine, record: &Record) -> Result<Rootfs> {

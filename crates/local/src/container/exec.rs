@@ -12,10 +12,12 @@ use coracle_runtime::io::{Attached, BoxStream, StreamKind, TerminalSize};
 use coracle_runtime::{Result, RuntimeError, Status};
 use coracle_task::{Client, ExecConfig, TaskError};
 use futures_util::{StreamExt, stream};
+use oci_spec::runtime::Process;
 use tokio::sync::oneshot;
 
 use super::actor::task_error;
 use super::attach;
+use super::bundle;
 use super::handle::{Command, Handle, not_running};
 use crate::engine::Engine;
 use crate::ident;
@@ -29,7 +31,8 @@ pub(crate) struct Execs {
 #[derive(Clone, Debug)]
 struct Entry {
     exec: Exec,
-    started: bool,
+    /// What it is to start as; none once it has.
+    process: Option<Process>,
 }
 
 impl Execs {
@@ -40,16 +43,16 @@ impl Execs {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn insert(&self, exec: Exec) {
+    fn insert(&self, exec: Exec, process: Process) {
         let mut table = self.lock();
         if table.len() >= Self::KEPT {
-            table.retain(|_, entry| entry.exec.running || !entry.started);
+            table.retain(|_, entry| entry.exec.running || entry.process.is_some());
         }
         table.insert(
             exec.id.clone(),
             Entry {
                 exec,
-                started: false,
+                process: Some(process),
             },
         );
     }
@@ -60,8 +63,8 @@ impl Execs {
         }
     }
 
-    /// Marks it as started, which can happen once.
-    fn claim(&self, id: &str) -> Result<Exec> {
+    /// Gives what it is to start as, which can happen once.
+    fn claim(&self, id: &str) -> Result<(Exec, Process)> {
         let mut table = self.lock();
         let entry = table
             .get_mut(id)
@@ -71,13 +74,10 @@ impl Execs {
                 "Error: Exec command {id} is already running"
             )));
         }
-        if entry.started {
-            return Err(RuntimeError::InvalidState(format!(
-                "Error: Exec command {id} has already run"
-            )));
-        }
-        entry.started = true;
-        Ok(entry.exec.clone())
+        let process = entry.process.take().ok_or_else(|| {
+            RuntimeError::InvalidState(format!("Error: Exec command {id} has already run"))
+        })?;
+        Ok((entry.exec.clone(), process))
     }
 
     pub(crate) fn get(&self, id: &str) -> Result<Exec> {
@@ -93,7 +93,7 @@ impl Execs {
         let mut ids: Vec<String> = table
             .values()
             .filter(|entry| entry.exec.container_id == container)
-            .filter(|entry| entry.exec.running || !entry.started)
+            .filter(|entry| entry.exec.running || entry.process.is_some())
             .map(|entry| entry.exec.id.clone())
             .collect();
         ids.sort();
@@ -112,7 +112,7 @@ impl Execs {
                 entry.exec.pid = 0;
                 entry.exec.exit_code.get_or_insert(137);
             }
-            entry.started = true;
+            entry.process = None;
         }
     }
 
@@ -138,16 +138,17 @@ pub(crate) fn create(
     let Some(run) = &now.run else {
         return Err(not_running(&handle.id));
     };
-    // Refused here already, if it is to be refused.
-    coracle_spec::exec_process(&run.process, &spec, &engine.config.host)?;
+    let model = bundle::model(engine, handle, &run.process)?;
+    let process = coracle_spec::exec_process(&model, &spec, &engine.config.host)?;
     let id = ident::new_id();
     let action = format!("exec_create: {}", spec.cmd.join(" "));
-    engine.execs.insert(Exec {
+    let exec = Exec {
         id: id.clone(),
         container_id: handle.id.to_string(),
         spec,
         ..Default::default()
-    });
+    };
+    engine.execs.insert(exec, process);
     handle.emit_with(engine, &action, &[("execID", &id)]);
     let _ = handle.commands.send(Command::Refresh);
     Ok(id)
@@ -186,8 +187,7 @@ async fn start_whole(engine: &Arc<Engine>, id: &str, start: StartExec) -> Result
         return Err(paused(&handle.id));
     }
     let run = handle.running()?;
-    let exec = engine.execs.claim(id)?;
-    let process = coracle_spec::exec_process(&run.process, &exec.spec, &engine.config.host)?;
+    let (exec, process) = engine.execs.claim(id)?;
     let user = match exec.spec.user.as_str() {
         "" => now.record.config.user.clone(),
         given => given.to_owned(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use coracle_runtime::RuntimeError;
 use coracle_runtime::container::{Health, HealthResult};
 use coracle_runtime::exec::ExecSpec;
 use coracle_runtime::health::{Checks, MAX_OUTPUT};
@@ -12,8 +13,10 @@ use oci_spec::runtime::Process;
 use tokio::task::AbortHandle;
 
 use super::actor::Actor;
+use super::bundle;
 use super::handle::{Command, Handle};
 use super::record::Record;
+use crate::engine::Engine;
 use crate::ident;
 
 /// A run's checks; dropping it ends them.
@@ -31,6 +34,7 @@ impl Drop for Monitor {
 impl Monitor {
     /// Begins to check a run, where checks are wanted.
     pub(super) fn begin(
+        engine: Arc<Engine>,
         record: &Record,
         client: Client,
         process: Arc<Process>,
@@ -55,7 +59,10 @@ impl Monitor {
                     watched.interval
                 };
                 tokio::time::sleep(pause).await;
-                let result = check(&watched, &client, &process, &who).await;
+                let result = match bundle::model(&engine, &handle, &process) {
+                    Ok(model) => check(&watched, &client, &model, &who).await,
+                    Err(error) => refused(&error),
+                };
                 healthy |= result.exit_code == 0;
                 if handle
                     .commands
@@ -75,6 +82,17 @@ impl Monitor {
 struct Who {
     user: Option<String>,
     groups: Vec<String>,
+}
+
+/// That there is no process to check with.
+fn refused(error: &RuntimeError) -> HealthResult {
+    let now = Timestamp::now();
+    HealthResult {
+        start: now,
+        end: now,
+        exit_code: -1,
+        output: error.to_string(),
+    }
 }
 
 /// Runs the command once.

@@ -88,6 +88,7 @@ impl Actor {
     pub(super) fn monitor_health(&mut self) {
         let monitor = self.task.as_ref().and_then(|task| {
             Monitor::begin(
+                self.engine.clone(),
                 &self.record,
                 task.client.clone(),
                 task.process.clone(),

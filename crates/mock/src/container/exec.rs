@@ -8,6 +8,7 @@ use coracle_runtime::io::{Attached, StreamKind, TerminalSize};
 use coracle_runtime::{Result, RuntimeError, Status};
 
 use super::attach::{INT, pump, receive};
+use super::start::variables;
 use super::{Entry, not_running, user};
 use crate::engine::{Engine, State};
 use crate::ident;
@@ -25,6 +26,8 @@ pub(crate) struct Execs {
 #[derive(Clone, Debug)]
 struct Known {
     exec: Exec,
+    /// Variables that its container's links gave it.
+    linked: Vec<String>,
     started: bool,
     tty: Option<Arc<Tty>>,
 }
@@ -33,7 +36,7 @@ impl Execs {
     /// Ended execs that are kept for who asks for their exit code.
     const KEPT: usize = 1024;
 
-    fn insert(&mut self, exec: Exec) {
+    fn insert(&mut self, exec: Exec, linked: Vec<String>) {
         if self.table.len() >= Self::KEPT {
             self.table
                 .retain(|_, known| known.exec.running || !known.started);
@@ -42,6 +45,7 @@ impl Execs {
             exec.id.clone(),
             Known {
                 exec,
+                linked,
                 started: false,
                 tty: None,
             },
@@ -121,16 +125,18 @@ pub(crate) fn create(engine: &Engine, container: &str, spec: ExecSpec) -> Result
             "No exec command specified".into(),
         ));
     }
+    let linked = state.linked_now(entry)?;
     let id = ident::new_id();
     let action = format!("exec_create: {}", spec.cmd.join(" "));
     engine.emit(entry, &action, &[("execID", &id)]);
     let container_id = entry.id.clone();
-    state.execs.insert(Exec {
+    let exec = Exec {
         id: id.clone(),
         container_id,
         spec,
         ..Exec::default()
-    });
+    };
+    state.execs.insert(exec, linked);
     Ok(id)
 }
 
@@ -171,7 +177,8 @@ pub(crate) fn start(engine: &Arc<Engine>, id: &str, start: StartExec) -> Result<
     });
     let tty = spec.tty.then(|| Arc::new(Tty::new(size)));
     known.tty = tty.clone();
-    let (env, process) = match prepare(entry, &spec, &output, &input, tty.clone()) {
+    let linked = std::mem::take(&mut known.linked);
+    let (env, process) = match prepare(entry, &spec, &linked, &output, &input, tty.clone()) {
         Ok(prepared) => prepared,
         Err((code, text)) => {
             known.exec.exit_code = Some(code);
@@ -226,6 +233,7 @@ pub(crate) fn start(engine: &Arc<Engine>, id: &str, start: StartExec) -> Result<
 fn prepare(
     entry: &Entry,
     spec: &ExecSpec,
+    linked: &[String],
     output: &Arc<Output>,
     input: &Arc<Input>,
     tty: Option<Arc<Tty>>,
@@ -234,6 +242,7 @@ fn prepare(
         return Err((128, not_running(&entry.id).to_string()));
     };
     let mut env = run.env.clone();
+    env.vars = variables(entry, linked, &env.user);
     for line in &spec.env {
         match line.split_once('=') {
             Some((name, value)) => {

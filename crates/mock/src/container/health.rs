@@ -3,11 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use coracle_runtime::RuntimeError;
 use coracle_runtime::container::{Health, HealthResult};
 use coracle_runtime::health::{Checks, MAX_OUTPUT};
 use jiff::Timestamp;
 
 use super::Entry;
+use super::start::variables;
 use crate::engine::Engine;
 use crate::process::run::drive;
 use crate::shell::{self, Io, Sink, Source};
@@ -57,8 +59,13 @@ async fn check(
             .get(id)
             .filter(|entry| entry.exits == number)?;
         let run = entry.run.as_ref()?;
+        let linked = match state.linked_now(entry) {
+            Ok(linked) => linked,
+            Err(error) => return Some(refused(&error)),
+        };
         let process = run.processes.add(0, &checks.command, false);
         let mut env = run.env.clone().at(process.target.clone());
+        env.vars = variables(entry, &linked, &env.user);
         let sink = Sink::Buffer(buffer.clone());
         env.io = Io {
             stdin: Source::Null,
@@ -90,6 +97,17 @@ async fn check(
         exit_code,
         output,
     })
+}
+
+/// That there is no process to check with.
+fn refused(error: &RuntimeError) -> HealthResult {
+    let now = Timestamp::now();
+    HealthResult {
+        start: now,
+        end: now,
+        exit_code: -1,
+        output: error.to_string(),
+    }
 }
 
 /// Takes a check's outcome into the state, if it is of this run.

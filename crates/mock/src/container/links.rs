@@ -74,6 +74,14 @@ impl State {
         Ok(env)
     }
 
+    /// The same of a running container; none while it is off the default bridge.
+    pub(crate) fn linked_now(&self, entry: &Entry) -> Result<Vec<String>> {
+        match entry.network.networks.contains_key("bridge") {
+            true => self.linked(&entry.id),
+            false => Ok(Vec::new()),
+        }
+    }
+
     /// A container by what another calls it: `other/alias`.
     pub(crate) fn find_linked(&self, name: &str) -> Option<String> {
         let (parent, alias) = name.split_once('/')?;

@@ -14,7 +14,7 @@ use crate::engine::{Engine, State};
 use crate::process::Processes;
 use crate::process::run::drive;
 use crate::process::target::Process;
-use crate::shell::{self, Env, Io, PATH, Sink, Source, World};
+use crate::shell::{self, Env, Io, PATH, Sink, Source, User, World};
 
 /// A start that failed, with the exit code that stands for it.
 struct Failure {
@@ -200,11 +200,7 @@ fn prepare(entry: &Entry, linked: &[String]) -> std::result::Result<(Env, Proces
         hostname: config.hostname.clone(),
     });
     let user = user::resolve(&world.fs(), &config.user).map_err(|text| failure(125, &text))?;
-    let mut vars = variables(entry, linked);
-    if let Some(home) = user.home.clone() {
-        vars.entry("HOME".into()).or_insert((home, true));
-    }
-    vars.entry("HOME".into()).or_insert(("/".into(), true));
+    let vars = variables(entry, linked, &user);
     let cwd = if config.working_dir.is_empty() {
         "/"
     } else {
@@ -261,8 +257,12 @@ fn prepare(entry: &Entry, linked: &[String]) -> std::result::Result<(Env, Proces
     Ok((env, process))
 }
 
-/// What every container has, then the configuration's.
-fn variables(entry: &Entry, linked: &[String]) -> BTreeMap<String, (String, bool)> {
+/// What every container has, then what its links and its configuration give it.
+pub(super) fn variables(
+    entry: &Entry,
+    linked: &[String],
+    user: &User,
+) -> BTreeMap<String, (String, bool)> {
     let mut vars = BTreeMap::from([
         ("PATH".to_owned(), (PATH.to_owned(), true)),
         ("HOSTNAME".to_owned(), (entry.config.hostname.clone(), true)),
@@ -277,5 +277,8 @@ fn variables(entry: &Entry, linked: &[String]) -> BTreeMap<String, (String, bool
             None => drop(vars.remove(line)),
         }
     }
+    let home = user.home.as_deref().unwrap_or("/");
+    vars.entry("HOME".into())
+        .or_insert_with(|| (home.to_owned(), true));
     vars
 }

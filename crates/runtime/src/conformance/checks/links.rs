@@ -51,6 +51,47 @@ pub(super) async fn shown_and_removed(s: Subject) {
     fails_saying("conflict", s.runtime.remove_container(&own, OF_LINK).await);
 }
 
+pub(super) async fn told_to_each_exec(s: Subject) {
+    if !s.can.networks {
+        return;
+    }
+    let mut spec = s.bridged(&["sleep", "1000"]);
+    spec.config.exposed_ports = [("80/tcp".to_owned(), Default::default())].into();
+    let target = s.launch(spec).await;
+    let mut spec = s.bridged(&["sleep", "1000"]);
+    spec.host.links = vec![format!("{target}:other")];
+    spec.config.env.push("OTHER_PORT_80_TCP_PROTO=own".into());
+    let id = s.launch(spec).await;
+    let script = "echo $OTHER_PORT_80_TCP_ADDR $OTHER_PORT_80_TCP_PROTO $OWN";
+    let told = || {
+        let mut exec = s.exec_spec(&["sh", "-c", script]);
+        exec.env = vec!["OWN=1".into()];
+        exec
+    };
+    let address = async || {
+        let networks = s.inspect(&target).await.network.networks;
+        networks["bridge"].ip_address.clone()
+    };
+    let first = address().await;
+    let done = s.exec(&id, told()).await;
+    assert_eq!(done.stdout, format!("{first} own 1\n"));
+    s.stop(&target, 0).await;
+    let refused = s.runtime.create_exec(&id, told()).await;
+    fails_saying("cannot link to a non running container", refused);
+    // It comes back elsewhere.
+    s.launch(s.bridged(&["sleep", "1000"])).await;
+    s.start(&target).await;
+    let second = address().await;
+    assert_ne!(first, second);
+    let done = s.exec(&id, told()).await;
+    assert_eq!(done.stdout, format!("{second} own 1\n"));
+    let own = s.inspect(&id).await.name;
+    let link = format!("{own}/other");
+    s.runtime.remove_container(&link, OF_LINK).await.unwrap();
+    let done = s.exec(&id, told()).await;
+    assert_eq!(done.stdout, "own 1\n");
+}
+
 pub(super) async fn that_lead_nowhere(s: Subject) {
     if !s.can.networks {
         return;

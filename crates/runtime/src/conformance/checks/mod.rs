@@ -249,6 +249,7 @@ macro_rules! __conformance_checks {
             }
             links {
                 shown_and_removed
+                told_to_each_exec
                 that_lead_nowhere
             }
             networks {
