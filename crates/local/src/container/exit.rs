@@ -121,13 +121,15 @@ impl Actor {
         let policy = &self.record.host_config.restart_policy;
         let code = self.last.code;
         let stopped = self.run.stopped_by_user;
+        let mut pause = None;
         if coracle_runtime::restart::wanted(policy, code, self.run.restart_count, stopped) {
-            let pause = self.backoff.next(self.last_run());
+            pause = Some(self.backoff.next(self.last_run()));
             self.run.state.status = Status::Restarting;
-            self.restart_at = Some(Instant::now() + pause);
         }
         self.save_and_publish().await;
         self.say_end();
+        // From when the end is told: a disk that is slow to keep it takes nothing from the pause.
+        self.restart_at = pause.map(|pause| Instant::now() + pause);
         if self.removes_itself() {
             return self.remove_quietly().await;
         }
