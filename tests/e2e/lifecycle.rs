@@ -40,7 +40,7 @@ fn stop_asks_first_and_kills_then() {
     d.ok(&["stop", "-t", "1", &deaf]);
     let took = begun.elapsed();
     assert!(
-        took > Duration::from_millis(900) && took < Duration::from_secs(4),
+        took > Duration::from_millis(900) && took < Duration::from_secs(9),
         "{took:?}"
     );
     assert_eq!(code(&d, &deaf), "exited 137");
@@ -59,7 +59,7 @@ fn stop_asks_first_and_kills_then() {
     let short = d.sleeper(&["--stop-timeout", "0"]);
     let begun = Instant::now();
     d.ok(&["stop", &short]);
-    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert!(begun.elapsed() < Duration::from_secs(9));
 }
 
 #[test]

@@ -431,7 +431,7 @@ fn making_one_is_quick() {
         let (made, deleted) = times[10];
         eprintln!("made in {made:?}, deleted in {deleted:?}");
         // Far above what it takes, because tests run beside each other.
-        assert!(made < Duration::from_millis(20));
+        assert!(made < Duration::from_millis(200));
     });
 }
 

@@ -107,7 +107,7 @@ async fn a_stuck_client_does_not_delay_the_end() {
     soon(client.start()).await.unwrap();
     let begin = Instant::now();
     assert_eq!(soon(client.wait(None)).await.unwrap().code, 4);
-    assert!(begin.elapsed() < Duration::from_secs(5));
+    assert!(begin.elapsed() < Duration::from_secs(20));
     // And yet it gets everything, even from a shim that was told to leave.
     soon(client.shutdown()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -377,7 +377,7 @@ async fn an_execs_background_child_holds_nobody_for_long() {
     let begin = Instant::now();
     soon(client.start_exec("bg")).await.unwrap();
     assert_eq!(read_all(&mut attached.output).await.0, b"late\n");
-    assert!(begin.elapsed() < Duration::from_secs(4));
+    assert!(begin.elapsed() < Duration::from_secs(20));
     client.kill(None, 9, false).await.unwrap();
     soon(client.wait(None)).await.unwrap();
     drop((client, attached));

@@ -37,6 +37,10 @@ use crate::frame::send;
 /// moments, even on a busy host, unless it is stopped.
 const HELLO: Duration = Duration::from_secs(5);
 
+/// The same of one that was just started: many at once, on a busy host, take their time to be loaded. One that
+/// dies is told at once all the same, as its socket goes with it.
+const FIRST_HELLO: Duration = Duration::from_secs(60);
+
 /// A client of one shim. Clones are cheap and share an idle connection; as long as one exists
 /// the shim of an ended container stays, so drop it (or call [`Self::shutdown`]) then.
 ///
@@ -63,11 +67,20 @@ impl Client {
     /// Connects to the shim that listens at `path`, and checks that it speaks our version. Takes no
     /// longer than 5 seconds: then it is [`TaskError::NoAnswer`], and the container may well run.
     pub async fn connect(path: impl AsRef<Path>) -> Result<Self, TaskError> {
-        let path = path.as_ref().to_owned();
-        let conn = dial(&path).await?;
+        Self::connect_within(path.as_ref(), HELLO).await
+    }
+
+    /// The same to a shim that was just started ([`spawn_shim`](crate::spawn_shim)): it may take up to a
+    /// minute to say hello, and is [`TaskError::Gone`] as soon as it has died.
+    pub async fn connect_to_new(path: impl AsRef<Path>) -> Result<Self, TaskError> {
+        Self::connect_within(path.as_ref(), FIRST_HELLO).await
+    }
+
+    async fn connect_within(path: &Path, limit: Duration) -> Result<Self, TaskError> {
+        let conn = dial_within(path, limit).await?;
         Ok(Self {
             inner: Arc::new(Inner {
-                path,
+                path: path.to_owned(),
                 idle: Mutex::new(Some(conn)),
             }),
         })

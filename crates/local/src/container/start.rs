@@ -297,7 +297,7 @@ async fn start_shim(
         engine.reaper.add(child);
     }
     drop(descriptors);
-    Client::connect(&socket).await.map_err(|error| {
+    Client::connect_to_new(&socket).await.map_err(|error| {
         RuntimeError::Internal(format!(
             "coracle-shim does not answer: {error}; {}",
             shim_log(bundle)

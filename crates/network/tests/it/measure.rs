@@ -75,7 +75,7 @@ fn steps_of_a_start_and_an_end() {
         for name in names {
             eprintln!("{name:>22}: {:?}", samples.median(name));
         }
-        assert!(samples.median("create netns + attach") < Duration::from_millis(200));
+        assert!(samples.median("create netns + attach") < Duration::from_secs(2));
     });
 }
 

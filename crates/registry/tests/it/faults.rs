@@ -208,7 +208,7 @@ async fn manifests_are_retried_but_a_dead_registry_is_told_at_once() {
         error.to_string().ends_with(": connection refused"),
         "{error}"
     );
-    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert!(begun.elapsed() < Duration::from_secs(4));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -116,7 +116,7 @@ impl Container {
         let ports: Vec<_> = self.ports.iter().map(std::os::fd::AsFd::as_fd).collect();
         self.shim = Some(spawn_shim(&binary, bundle, listener, &ports).unwrap());
         self.ports.clear();
-        self.connect().await
+        Client::connect_to_new(self.socket()).await.unwrap()
     }
 
     pub async fn connect(&self) -> Client {
