@@ -1,9 +1,6 @@
 //! How the native API writes JSON.
 
-/// Whether a value is its type's default, and so need not be written.
-pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
+pub(crate) use coracle_runtime::serde_util::is_default;
 
 /// Declares what the daemon answers: every field is there.
 macro_rules! answer {

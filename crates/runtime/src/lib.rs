@@ -16,6 +16,9 @@
 //! - State changes are published as events after they are true, in order, with sequence numbers.
 #![forbid(unsafe_code)]
 
+// What declares types names this crate, here as in others.
+extern crate self as coracle_runtime;
+
 pub mod archive;
 pub mod capability;
 #[cfg(feature = "conformance")]
@@ -33,7 +36,7 @@ pub mod network;
 pub mod restart;
 mod runtime;
 pub mod secret;
-mod serde_util;
+pub mod serde_util;
 pub mod signal;
 pub mod spec;
 pub mod stats;

@@ -1,11 +1,12 @@
-//! Reading JSON as Docker's clients write it: `null` stands for "nothing given" anywhere.
+//! JSON as Docker's clients and dockerd write it: PascalCase names, `null` for "nothing given" anywhere,
+//! `omitempty`. For the types of [`spec`](crate::spec), and for the crates that say them on a wire.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Reads `null` as the type's default.
-pub(crate) fn null_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub fn null_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + Deserialize<'de>,
@@ -14,7 +15,7 @@ where
 }
 
 /// Reads a map whose values may be `null`, each as the type's default.
-pub(crate) fn null_values<'de, D, T>(deserializer: D) -> Result<BTreeMap<String, T>, D::Error>
+pub fn null_values<'de, D, T>(deserializer: D) -> Result<BTreeMap<String, T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + Deserialize<'de>,
@@ -28,7 +29,7 @@ where
 }
 
 /// Writes an empty collection as `null`, as dockerd shows what was not asked for.
-pub(crate) fn empty_as_null<'a, S, T>(value: &'a T, serializer: S) -> Result<S::Ok, S::Error>
+pub fn empty_as_null<'a, S, T>(value: &'a T, serializer: S) -> Result<S::Ok, S::Error>
 where
     S: Serializer,
     T: Serialize,
@@ -42,13 +43,13 @@ where
 }
 
 /// Whether a value is its type's default, for Go's `omitempty`.
-pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Declares a struct in Docker's JSON style: PascalCase names, every field optional, `null` read as
-/// the default.
-macro_rules! wire {
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __wire {
     ($($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident: $ty:ty,)* })*) => {$(
         $(#[$meta])*
         #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -56,10 +57,13 @@ macro_rules! wire {
         pub struct $name {
             $(
                 $(#[$fmeta])*
-                #[serde(deserialize_with = "crate::serde_util::null_default")]
+                #[serde(deserialize_with = "coracle_runtime::serde_util::null_default")]
                 pub $field: $ty,
             )*
         }
     )*};
 }
-pub(crate) use wire;
+/// Declares structs in Docker's JSON style: PascalCase names, every field optional when read, `null`
+/// read as the default. Field order is Docker's, because `docker inspect` shows it.
+#[doc(inline)]
+pub use __wire as wire;
