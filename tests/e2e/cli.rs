@@ -1,7 +1,7 @@
 //! `coracle`, the project's own command line, against a real daemon.
 
 use coracle_tests::fixture::binary;
-use coracle_tests::{Daemon, Output, Terminal, output};
+use coracle_tests::{Daemon, Output, Terminal, output, wait_until};
 
 fn command(d: &Daemon, args: &[&str]) -> std::process::Command {
     let mut command = std::process::Command::new(binary("coracle"));
@@ -155,9 +155,11 @@ fn a_terminal() {
     terminal.expect("/dev/pts/0");
     terminal.expect("24 80");
     terminal.resize(91, 31);
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    terminal.send("stty size\n");
-    terminal.expect("31 91");
+    wait_until("the size arrives", || {
+        terminal.send("stty size\n");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        terminal.screen().contains("31 91")
+    });
     terminal.send("exit 5\n");
     assert_eq!(terminal.wait(), 5);
     let mut left = Terminal::start(&command(

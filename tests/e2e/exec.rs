@@ -89,8 +89,8 @@ fn a_terminal() {
     terminal.expect("/dev/pts/");
     terminal.expect("24 80");
     terminal.expect("TERM=xterm");
-    terminal.resize(99, 33);
     wait_until("the size arrives", || {
+        terminal.resize(99, 33);
         terminal.send("stty size\n");
         std::thread::sleep(std::time::Duration::from_millis(100));
         terminal.screen().contains("33 99")

@@ -319,8 +319,8 @@ fn a_terminal() {
     ]));
     terminal.expect("/dev/pts/0\r\n");
     terminal.expect("TERM=xterm");
-    terminal.resize(101, 37);
     wait_until("the size arrives", || {
+        terminal.resize(101, 37);
         d.docker(&["exec", "tty", "sh", "-c", "stty size </dev/pts/0"])
             .stdout
             .trim()

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use coracle_tests::Daemon;
+use coracle_tests::{Daemon, wait_until};
 
 #[test]
 fn diff() {
@@ -135,7 +135,9 @@ fn commit() {
         "run", "-d", "--name", "more", "-u", "0", "made:v1", "sh", "-c",
         "echo more >/more; sleep 1000",
     ]);
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    wait_until("it is written", || {
+        d.docker(&["exec", "more", "cat", "/more"]).stdout.trim() == "more"
+    });
     d.ok(&["commit", "more", "made:v2"]);
     assert_eq!(d.inspect("more", "{{.State.Status}}"), "running");
     assert_eq!(d.inspect("made:v2", "{{len .RootFS.Layers}}"), "3");

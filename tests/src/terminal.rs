@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ pub struct Terminal {
     child: Child,
     seen: Arc<Mutex<Vec<u8>>>,
     line: String,
+    resized: AtomicU16,
 }
 
 impl Terminal {
@@ -76,6 +78,7 @@ impl Terminal {
             child,
             seen,
             line: output::line(command),
+            resized: AtomicU16::new(0),
         };
         terminal.resize(80, 24);
         terminal
@@ -117,7 +120,10 @@ impl Terminal {
         String::from_utf8_lossy(&seen).into_owned()
     }
 
-    /// Changes the size.
+    /// Changes the size. The same size again is told again.
+    ///
+    /// docker's client misses what changes between its first look at the size and its wait for
+    /// changes, so whoever waits for a size says it again and again.
     ///
     /// # Panics
     /// If the terminal is gone.
@@ -125,7 +131,8 @@ impl Terminal {
         let size = Winsize {
             ws_col: columns,
             ws_row: rows,
-            ws_xpixel: 0,
+            // The kernel tells of what differs only.
+            ws_xpixel: self.resized.fetch_add(1, Ordering::Relaxed),
             ws_ypixel: 0,
         };
         tcsetwinsize(&self.ours, size).expect("resize the terminal");

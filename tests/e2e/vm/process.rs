@@ -79,8 +79,8 @@ fn process_tty_ensure_term(d: &Daemon) {
     terminal.expect("/dev/pts/0");
     terminal.expect("term-xterm");
     terminal.expect("24 80");
-    terminal.resize(100, 30);
     wait_until("the size is known", || {
+        terminal.resize(100, 30);
         terminal.send("stty size\n");
         std::thread::sleep(std::time::Duration::from_millis(200));
         terminal.screen().contains("30 100")
