@@ -5,12 +5,22 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 
-use coracle_sysctl::Namespace;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::error::{Context, Error, Stage, Step};
 use crate::namespaces::Plan;
 use crate::sys;
+
+const IPC: [&str; 8] = [
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+];
 
 /// Refuses parameters that aren't the container's own.
 pub(crate) fn check(key: &str, plan: &Plan) -> Result<(), Error> {
@@ -23,13 +33,15 @@ pub(crate) fn check(key: &str, plan: &Plan) -> Result<(), Error> {
         )));
     }
     let dotted = key.replace('/', ".");
-    let own = coracle_sysctl::namespace(&dotted).is_some_and(|namespace| {
-        plan.has(match namespace {
-            Namespace::Ipc => sys::NEWIPC,
-            Namespace::Network => sys::NEWNET,
-            Namespace::Uts => sys::NEWUTS,
-        })
-    });
+    let own = if IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.") {
+        plan.has(sys::NEWIPC)
+    } else if dotted.starts_with("net.") {
+        plan.has(sys::NEWNET)
+    } else if dotted == "kernel.domainname" {
+        plan.has(sys::NEWUTS)
+    } else {
+        false
+    };
     if own {
         Ok(())
     } else {

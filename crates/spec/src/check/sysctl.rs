@@ -1,7 +1,5 @@
 //! Kernel parameters.
 
-use coracle_sysctl::Namespace;
-
 use crate::SpecError;
 
 /// Only what belongs to a namespace of the container's own (Docker's list).
@@ -11,6 +9,16 @@ pub(super) fn sysctl(
     host_network: bool,
     host_ipc: bool,
 ) -> Result<(), SpecError> {
+    const IPC: [&str; 8] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    ];
     let of_host = |namespace: &str| {
         SpecError::invalid(format!(
             "sysctl \"{name}\" is not allowed in the host's {namespace} namespace"
@@ -21,14 +29,23 @@ pub(super) fn sysctl(
             "sysctl '{name}' is not allowed"
         )));
     }
-    match coracle_sysctl::namespace(name) {
-        Some(Namespace::Ipc) if host_ipc => Err(of_host("ipc")),
-        Some(Namespace::Network) if host_network => Err(of_host("network")),
-        Some(Namespace::Ipc | Namespace::Network) => Ok(()),
-        Some(Namespace::Uts) | None => Err(SpecError::invalid(format!(
-            "sysctl '{name}' is not allowed: it does not belong to a namespace"
-        ))),
+    if IPC.contains(&name) || name.starts_with("fs.mqueue.") {
+        return if host_ipc {
+            Err(of_host("ipc"))
+        } else {
+            Ok(())
+        };
     }
+    if name.starts_with("net.") {
+        return if host_network {
+            Err(of_host("network"))
+        } else {
+            Ok(())
+        };
+    }
+    Err(SpecError::invalid(format!(
+        "sysctl '{name}' is not allowed: it does not belong to a namespace"
+    )))
 }
 
 #[cfg(test)]
