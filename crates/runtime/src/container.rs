@@ -175,6 +175,19 @@ pub struct HealthResult {
     pub output: String,
 }
 
+impl HealthResult {
+    /// Of a check whose command can't be run, and why; dockerd's exit code for it.
+    pub fn not_run(why: &crate::RuntimeError) -> Self {
+        let now = Timestamp::now();
+        Self {
+            start: now,
+            end: now,
+            exit_code: -1,
+            output: why.to_string(),
+        }
+    }
+}
+
 /// Networks and ports of a container.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NetworkSettings {

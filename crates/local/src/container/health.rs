@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coracle_runtime::RuntimeError;
 use coracle_runtime::container::{Health, HealthResult};
 use coracle_runtime::exec::ExecSpec;
 use coracle_runtime::health::{Checks, MAX_OUTPUT};
@@ -61,7 +60,7 @@ impl Monitor {
                 tokio::time::sleep(pause).await;
                 let result = match bundle::model(&engine, &handle, &process) {
                     Ok(model) => check(&watched, &client, &model, &who).await,
-                    Err(error) => refused(&error),
+                    Err(error) => HealthResult::not_run(&error),
                 };
                 healthy |= result.exit_code == 0;
                 if handle
@@ -82,17 +81,6 @@ impl Monitor {
 struct Who {
     user: Option<String>,
     groups: Vec<String>,
-}
-
-/// That there is no process to check with.
-fn refused(error: &RuntimeError) -> HealthResult {
-    let now = Timestamp::now();
-    HealthResult {
-        start: now,
-        end: now,
-        exit_code: -1,
-        output: error.to_string(),
-    }
 }
 
 /// Runs the command once.

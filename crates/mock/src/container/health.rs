@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use coracle_runtime::RuntimeError;
 use coracle_runtime::container::{Health, HealthResult};
 use coracle_runtime::health::{Checks, MAX_OUTPUT};
 use jiff::Timestamp;
@@ -61,7 +60,7 @@ async fn check(
         let run = entry.run.as_ref()?;
         let linked = match state.linked_now(entry) {
             Ok(linked) => linked,
-            Err(error) => return Some(refused(&error)),
+            Err(error) => return Some(HealthResult::not_run(&error)),
         };
         let process = run.processes.add(0, &checks.command, false);
         let mut env = run.env.clone().at(process.target.clone());
@@ -97,17 +96,6 @@ async fn check(
         exit_code,
         output,
     })
-}
-
-/// That there is no process to check with.
-fn refused(error: &RuntimeError) -> HealthResult {
-    let now = Timestamp::now();
-    HealthResult {
-        start: now,
-        end: now,
-        exit_code: -1,
-        output: error.to_string(),
-    }
 }
 
 /// Takes a check's outcome into the state, if it is of this run.
