@@ -177,6 +177,6 @@ async fn shares(guest: &Guest) {
     agent.write_file(&file).await.unwrap();
     assert_eq!(std::fs::read(dir.path().join("new")).unwrap(), file.data);
     agent.unmount("/run/shared/dir").await.unwrap();
-    let ended = tokio::time::timeout(std::time::Duration::from_secs(5), serving).await;
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(60), serving).await;
     println!("the share's server: {:?}", ended.unwrap().unwrap());
 }

@@ -231,7 +231,7 @@ impl Guest {
     pub(crate) async fn end(self) {
         // The connection may be lost before the answer is there.
         let _asked = self.agent.shutdown().await;
-        let exit = tokio::time::timeout(Duration::from_secs(20), self.machine.wait()).await;
+        let exit = tokio::time::timeout(Duration::from_secs(60), self.machine.wait()).await;
         println!("the machine: {}", exit.unwrap());
     }
 }
