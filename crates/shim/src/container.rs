@@ -57,6 +57,8 @@ struct Marks {
     started: Option<Started>,
     paused: bool,
     oom_killed: bool,
+    /// Its first process has ended, though nobody was told yet: what it ran in is being removed.
+    ended: bool,
     recorded: bool,
 }
 
@@ -189,6 +191,7 @@ impl Container {
 
     /// Writes the exit record, removes the sandbox, and answers those who wait.
     async fn settle(&self, exit: Exit) {
+        self.marks().ended = true;
         lock(&self.listeners).clear();
         let (path, durable) = (self.config.exit_file.clone(), self.config.durable);
         let written = {
@@ -239,12 +242,17 @@ impl Container {
     /// Refuses what needs a running container.
     pub(crate) fn check_running(&self) -> Result<(), TaskError> {
         let what = match self.init.phase() {
-            Phase::Running(..) => return Ok(()),
+            Phase::Running(..) if !self.marks().ended => return Ok(()),
             Phase::Created | Phase::Starting => "not started yet",
-            Phase::Stopped(_) => "not running",
+            Phase::Running(..) | Phase::Stopped(_) => "not running",
         };
         let message = format!("container {} is {what}", self.config.id);
         Err(TaskError::shim(ErrorKind::InvalidState, message))
+    }
+
+    /// Why something that needs a running container failed: because it ended meanwhile, if it did.
+    pub(crate) fn refused(&self, error: SandboxError) -> TaskError {
+        self.check_running().err().unwrap_or_else(|| refused(error))
     }
 
     /// Refuses what needs a container that isn't frozen.
@@ -269,7 +277,8 @@ impl Container {
             let message = format!("container {} is already paused", self.config.id);
             return Err(TaskError::shim(ErrorKind::InvalidState, message));
         }
-        self.sandbox.pause().await.map_err(refused)?;
+        let done = self.sandbox.pause().await;
+        done.map_err(|error| self.refused(error))?;
         self.marks().paused = true;
         self.subscribers.publish(&Event::Paused);
         Ok(())
@@ -282,7 +291,8 @@ impl Container {
             let message = format!("container {} is not paused", self.config.id);
             return Err(TaskError::shim(ErrorKind::InvalidState, message));
         }
-        self.sandbox.resume().await.map_err(refused)?;
+        let done = self.sandbox.resume().await;
+        done.map_err(|error| self.refused(error))?;
         self.marks().paused = false;
         self.subscribers.publish(&Event::Resumed);
         Ok(())

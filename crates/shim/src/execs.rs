@@ -132,7 +132,7 @@ impl Container {
             Err(error) => {
                 let exit = proc.fail(&error);
                 proc.settle(exit);
-                return Err(TaskError::shim(error.kind, error.message));
+                return Err(self.refused(error));
             }
         };
         let (started, ending) = proc.begin(launched, None).await;

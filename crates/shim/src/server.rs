@@ -215,26 +215,31 @@ impl Container {
             }
             Request::Update(resources) => {
                 self.check_running()?;
-                self.sandbox.update(&resources).await.map_err(refused)?;
+                let updated = self.sandbox.update(&resources).await;
+                updated.map_err(|error| self.refused(error))?;
             }
             Request::Stats => {
                 self.check_running()?;
-                let stats = self.sandbox.stats().await.map_err(refused)?;
+                let stats = self.sandbox.stats().await;
+                let stats = stats.map_err(|error| self.refused(error))?;
                 return Ok(Reply::Stats(Box::new(stats)));
             }
             Request::Pids => {
                 self.check_running()?;
-                return Ok(Reply::Pids(self.sandbox.pids().await.map_err(refused)?));
+                let pids = self.sandbox.pids().await;
+                return Ok(Reply::Pids(pids.map_err(|error| self.refused(error))?));
             }
             Request::SetInterfaces(interfaces) => {
                 self.check_running()?;
                 let set = self.sandbox.set_interfaces(&interfaces).await;
-                set.map_err(refused)?;
+                set.map_err(|error| self.refused(error))?;
             }
             Request::Processes => {
                 self.check_running()?;
-                let processes = self.sandbox.processes().await.map_err(refused)?;
-                return Ok(Reply::Processes(processes));
+                let processes = self.sandbox.processes().await;
+                return Ok(Reply::Processes(
+                    processes.map_err(|error| self.refused(error))?,
+                ));
             }
             Request::Open => self.open().await?,
             Request::StatPath { path } => {

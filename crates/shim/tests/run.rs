@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
@@ -265,6 +266,48 @@ async fn kill_pause_and_resume() {
     assert_eq!(soon(events.next()).await.unwrap(), Event::Exited(exit));
     soon(client.shutdown()).await.unwrap();
     assert!(matches!(soon(events.next()).await, Err(TaskError::Gone)));
+    container.gone().await;
+}
+
+/// What comes while the container is removed finds one that doesn't run, not half of one.
+#[tokio::test]
+async fn an_end_forestalls_what_needs_it_running() {
+    if !can_run() {
+        return;
+    }
+    let rounds = (0..20).map(|_| tokio::spawn(ended_while_it_is_busy()));
+    for round in rounds.collect::<Vec<_>>() {
+        round.await.unwrap();
+    }
+}
+
+async fn ended_while_it_is_busy() {
+    let mut container = Container::shell("sleep 100");
+    let client = Arc::new(container.launch().await);
+    soon(client.start()).await.unwrap();
+    let busy = (0..6).map(|n| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            loop {
+                let refused = match n % 3 {
+                    0 => client.pause().await.and(client.resume().await).err(),
+                    1 => client.pids().await.err(),
+                    _ => client.stats().await.err(),
+                };
+                let Some(refused) = refused else { continue };
+                assert_eq!(refused.kind(), Some(ErrorKind::InvalidState), "{refused}");
+                if client.state().await.unwrap().status == Status::Stopped {
+                    return;
+                }
+            }
+        })
+    });
+    let busy: Vec<_> = busy.collect();
+    while client.kill(None, 9, false).await.is_ok() {}
+    for one in busy {
+        soon(one).await.unwrap();
+    }
+    drop(client);
     container.gone().await;
 }
 
