@@ -22,7 +22,7 @@ use crate::qemu::launch::channel;
 use crate::qemu::machine::QemuMachine;
 use crate::qemu::memory::Memory;
 use crate::qemu::qmp::Qmp;
-use crate::spec::Accelerator;
+use crate::spec::{Accelerator, Shape};
 use crate::trace;
 
 /// Less than this is not worth the standstill, nor what the guest does next: an exec alone has 5 MiB.
@@ -39,7 +39,15 @@ const MAX_MAPS: u64 = 4 << 20;
 const MAX_WORDS: usize = 4096;
 
 /// How long a guest that sleeps may take to execute an instruction.
-const STEP: Duration = Duration::from_secs(10);
+const STEP: Duration = Duration::from_secs(20);
+
+/// How long one of its processors may, before another one is asked for it.
+const TURN: Duration = Duration::from_secs(1);
+
+/// What a debugger stops a machine with, and is told then; and what it is told after a step
+/// (gdb's remote protocol, "Stop Reply Packets": SIGTRAP).
+const BREAK: u8 = 3;
+const STEPPED: &[u8] = b"05";
 
 /// How long QEMU may take to forget.
 const FORGET: Duration = Duration::from_secs(5);
@@ -96,11 +104,11 @@ impl QemuMachine {
         if before.bytes < WORTH || !is_running(&self.qmp).await? {
             return Ok(false);
         }
-        let (pid, size) = (self.life.pid(), self.spec.shape.code_cache);
+        let (pid, shape) = (self.life.pid(), self.spec.shape.clone());
         let qmp = self.qmp.clone();
         // To its end, also if nobody waits for it any more: the machine must not stay where it stands.
         let shed = tokio::spawn(async move {
-            let done = shed(&qmp, pid, size, &before, &memory).await;
+            let done = shed(&qmp, pid, &shape, &before, &memory).await;
             drop((still, memory));
             done
         });
@@ -121,8 +129,14 @@ async fn say(qmp: &Qmp, line: &str) -> Result<()> {
     qmp.run("human-monitor-command", line).await.map(drop)
 }
 
-async fn shed(qmp: &Qmp, pid: i32, size: u64, before: &Translated, memory: &Memory) -> Result<()> {
-    let pages = code(pid, size)?;
+async fn shed(
+    qmp: &Qmp,
+    pid: i32,
+    shape: &Shape,
+    before: &Translated,
+    memory: &Memory,
+) -> Result<()> {
+    let pages = code(pid, shape.code_cache)?;
     // Where that is not allowed nothing is to be forgotten in vain.
     discard(pid, pages.start..pages.start).await?;
     let (ours, theirs) = channel()?;
@@ -132,16 +146,21 @@ async fn shed(qmp: &Qmp, pid: i32, size: u64, before: &Translated, memory: &Memo
     let socket = json!({"addr": {"type": "fd", "data": {"str": DEBUGGER}}, "server": false});
     let chardev = json!({"id": DEBUGGER, "backend": {"type": "socket", "data": socket}});
     qmp.run("chardev-add", chardev).await?;
-    let mut debugger = Debugger { stream: ours };
+    let mut debugger = Debugger::new(ours);
     let done = async {
         // From here on the machine stands still, but for the step.
         say(qmp, &format!("gdbserver chardev:{DEBUGGER}")).await?;
         let stepped = async {
-            debugger.step().await?;
-            // One that sleeps wakes up by what it knows already.
-            let value = json!({"value": memory.balloon});
-            let _it_wakes_up_some_time = qmp.run("balloon", value).await;
-            debugger.stopped().await
+            // One that sleeps wakes up by what it knows already; which of its processors does, it decides.
+            for cpu in (1..=shape.cpus).cycle() {
+                debugger.step(cpu).await?;
+                let value = json!({"value": memory.balloon});
+                let _it_wakes_up_some_time = qmp.run("balloon", value).await;
+                if debugger.stepped(TURN).await? {
+                    break;
+                }
+            }
+            Ok(())
         };
         let stepped = tokio::time::timeout(STEP, stepped).await;
         stepped.unwrap_or_else(|_| Err(Error::Timeout("a step of the guest's".into())))?;
@@ -189,41 +208,64 @@ async fn forgotten(qmp: &Qmp, before: &Translated) -> Result<()> {
 /// The conversation of gdb's remote protocol.
 struct Debugger {
     stream: UnixStream,
+    /// What was said since it was last told something.
+    said: Vec<u8>,
 }
 
 impl Debugger {
+    fn new(stream: UnixStream) -> Debugger {
+        Debugger {
+            stream,
+            said: Vec::new(),
+        }
+    }
+
     async fn send(&mut self, packet: &str) -> Result<()> {
+        self.said.clear();
         let sum = packet.bytes().fold(0_u8, u8::wrapping_add);
         // With the receipt of the answer before.
         let packet = format!("+${packet}#{sum:02x}");
-        let sent = self.stream.write_all(packet.as_bytes()).await;
+        self.write(packet.as_bytes()).await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let sent = self.stream.write_all(bytes).await;
         sent.map_err(Error::io("telling QEMU's debugger"))
     }
 
-    /// Takes what is said until a packet of this beginning has come.
-    async fn hear(&mut self, beginning: &str) -> Result<()> {
-        let mut said = Vec::new();
-        while said.len() < MAX_WORDS {
-            let byte = self.stream.read_u8().await;
-            said.push(byte.map_err(Error::io("listening to QEMU's debugger"))?);
-            if said.ends_with(beginning.as_bytes()) {
-                return Ok(());
+    /// Takes what is said until a packet of this beginning has come, and so many bytes of what follows.
+    async fn hear(&mut self, beginning: &[u8], more: usize) -> Result<&[u8]> {
+        while self.said.len() < MAX_WORDS {
+            let mut windows = self.said.windows(beginning.len() + more);
+            if let Some(at) = windows.position(|window| window.starts_with(beginning)) {
+                let start = at + beginning.len();
+                return Ok(self.said.get(start..start + more).unwrap_or_default());
             }
+            let byte = self.stream.read_u8().await;
+            self.said
+                .push(byte.map_err(Error::io("listening to QEMU's debugger"))?);
         }
         Err(Error::Protocol("the debugger says too much".into()))
     }
 
-    /// Has the guest execute one instruction, whatever that is: also one that answers an interrupt, which
-    /// a processor that sleeps has next.
-    async fn step(&mut self) -> Result<()> {
-        self.send("Qqemu.sstep=1").await?;
-        self.hear("$OK#").await?;
+    /// Has a processor of the guest, counted from 1, execute one instruction, whatever that is: also one that
+    /// answers an interrupt, which a processor that sleeps has next.
+    async fn step(&mut self, cpu: u32) -> Result<()> {
+        for packet in ["Qqemu.sstep=1", &format!("Hc{cpu:x}")] {
+            self.send(packet).await?;
+            self.hear(b"$OK#", 0).await?;
+        }
         self.send("s").await
     }
 
-    /// Waits until it has.
-    async fn stopped(&mut self) -> Result<()> {
-        self.hear("$T").await
+    /// Whether it has, within this time; else the machine is stopped without.
+    async fn stepped(&mut self, limit: Duration) -> Result<bool> {
+        let stopped = tokio::time::timeout(limit, self.hear(b"$T", STEPPED.len())).await;
+        if stopped.is_err() {
+            // Of no effect where it has stopped meanwhile.
+            self.write(&[BREAK]).await?;
+        }
+        Ok(self.hear(b"$T", STEPPED.len()).await? == STEPPED)
     }
 }
 
