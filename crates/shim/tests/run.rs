@@ -285,14 +285,15 @@ async fn ended_while_it_is_busy() {
     let mut container = Container::shell("sleep 100");
     let client = Arc::new(container.launch().await);
     soon(client.start()).await.unwrap();
-    let busy = (0..6).map(|n| {
+    let busy = (0..8).map(|n| {
         let client = client.clone();
         tokio::spawn(async move {
-            loop {
-                let refused = match n % 3 {
+            for round in 0.. {
+                let refused = match n % 4 {
                     0 => client.pause().await.and(client.resume().await).err(),
                     1 => client.pids().await.err(),
-                    _ => client.stats().await.err(),
+                    2 => client.stats().await.err(),
+                    _ => run(&client, &format!("{n}-{round}")).await.err(),
                 };
                 let Some(refused) = refused else { continue };
                 assert_eq!(refused.kind(), Some(ErrorKind::InvalidState), "{refused}");
@@ -309,6 +310,11 @@ async fn ended_while_it_is_busy() {
     }
     drop(client);
     container.gone().await;
+}
+
+async fn run(client: &Client, id: &str) -> Result<(), TaskError> {
+    client.exec(exec(id, &["true"])).await?;
+    client.start_exec(id).await.map(drop)
 }
 
 #[tokio::test]

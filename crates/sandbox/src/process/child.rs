@@ -45,6 +45,15 @@ impl Child {
         rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), look).is_ok()
     }
 
+    /// Whether it has ended, waited for or not.
+    pub(super) fn has_ended(&self) -> bool {
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        !matches!(
+            rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), look),
+            Ok(None)
+        )
+    }
+
     /// Resolves when it has ended, and after `before_reaping`. The process id can't be another
     /// process' before that.
     pub(crate) fn exit(

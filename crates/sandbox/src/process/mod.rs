@@ -288,7 +288,13 @@ impl Sandbox for ProcessSandbox {
         let (filter, paths) = (self.filter.clone(), cgroup.paths());
         let request = request::exec(&self.config, config, filter, init.pid(), paths, stdio);
         let _launching = orphans::launching();
-        let mut process = launch::exec(request).await.map_err(from_launcher)?;
+        let mut process = launch::exec(request).await.map_err(|error| {
+            // Then there is nothing to join, whichever step noticed that.
+            match init.has_ended() {
+                true => SandboxError::state("the container is not running"),
+                false => from_launcher(error),
+            }
+        })?;
         let mut terminal = None;
         if let Some(console) = process.console.take() {
             let made = Terminal::new(console).map_err(io("take the terminal"))?;
